@@ -1,0 +1,1 @@
+"""Cloud-Optimized GeoTIFFs as Zarr, without copying a pixel."""

@@ -1,0 +1,1 @@
+"""Scenes to a reference set: scan, stack, resume, executors."""

@@ -1,0 +1,1 @@
+"""A reference set in other tools' forms: kerchunk JSON, Icechunk, GDAL tile index."""

@@ -1,0 +1,1 @@
+"""Splits, PyTorch and TorchGeo datasets."""

@@ -1,0 +1,1 @@
+"""The only folder that talks to storage: url to obstore store, signing, retries, limits, range coalescing."""

@@ -1,0 +1,1 @@
+"""Reference set to pixels: Zarr store, codec pipeline, xarray engine, windows, points."""

@@ -1,0 +1,1 @@
+"""Where scenes come from: files, STAC, tables, Rasteret collections, the dataset catalog."""
