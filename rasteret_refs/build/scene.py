@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime as DateTime  # noqa: N812 - the field `datetime` has STAC's name
 from typing import Any
 
+from rasteret_refs.errors import RasteretRefsError
+from rasteret_refs.tiff.values import TiffFile
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
@@ -16,6 +19,10 @@ class Asset:
     """Unsigned URL, or an absolute path."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """The STAC asset's own fields (`proj:*`, `raster:*`, `eo:*`, `roles`, …); kept, never trusted over the TIFF."""
+    header: TiffFile | None = None
+    """Header that the source already holds (a Rasteret collection); None: to be read from `href`."""
+    size: int | None = None
+    """Bytes of the object as the source states them; None: unknown. Only a hint unless `header` is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +40,19 @@ class Scene:
     collection: str | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
     """The item's other properties, or the table's other columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneFailure:
+    """A scene, or one asset of it, that could not be referenced: a row of `failures.parquet`."""
+
+    scene: str | None
+    """Id of the scene, where it is known."""
+    asset: str | None
+    """Name of the asset; None where the whole scene is refused."""
+    url: str | None
+    """What was being read, unsigned; None for objects in memory."""
+    phase: str
+    """`resolve`, `header`, `plan`, …: what was being done."""
+    error: RasteretRefsError
+    attempts: int = 1

@@ -1,0 +1,92 @@
+"""What `resolve` hands to a build: a stream of scenes, and what must be remembered of where they came from."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from rasteret_refs.build.scene import Scene, SceneFailure
+from rasteret_refs.errors import RasteretRefsError
+
+type Axis = Literal["time", "scene"]
+type Progress = Callable[[int, int | None], None]
+"""Called with the scenes resolved so far and their total, or None where the source does not tell."""
+type OnError = Literal["raise", "skip"]
+
+
+class Refusals:
+    """Collects scenes that a source refuses, or raises the first one.
+
+    Parameters
+    ----------
+    on_error
+        ``"raise"``: the first refusal is raised; ``"skip"``: it is recorded and the stream goes on.
+    """
+
+    def __init__(self, on_error: OnError = "raise") -> None:
+        self.on_error = on_error
+        self.failures: list[SceneFailure] = []
+
+    def refuse(
+        self, error: RasteretRefsError, *, scene: str | None = None, asset: str | None = None, url: str | None = None
+    ) -> None:
+        """Raise `error`, or record it as a failure of the phase ``resolve``."""
+        if self.on_error == "raise":
+            raise error
+        self.failures.append(SceneFailure(scene=scene, asset=asset, url=url, phase="resolve", error=error))
+
+
+class SceneStream:
+    """Scenes of one source, made while iterating; iterate again and the source is asked again.
+
+    Parameters
+    ----------
+    produce
+        Makes the scenes; refusals go to the collector that it is given.
+    recipe
+        How the scenes are found, as JSON values without secrets: enough to ask again (`resolve_recipe`).
+    axis
+        ``"time"`` for scenes that come with datetimes, ``"scene"`` for plain files.
+    storage
+        Options per URL prefix: the catalog's, overlaid with the user's.
+    dataset
+        The catalog entry that the scenes belong to, if any.
+    on_error
+        What happens with a scene that cannot be understood: see `Refusals`.
+    progress
+        Called after each scene.
+    total
+        Scenes expected, where that is known beforehand.
+    """
+
+    def __init__(
+        self,
+        produce: Callable[[Refusals], Iterable[Scene]],
+        *,
+        recipe: Mapping[str, Any],
+        axis: Axis,
+        storage: Mapping[str, Any] | None = None,
+        dataset: Any = None,
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+        total: int | None = None,
+    ) -> None:
+        self._produce = produce
+        self.recipe = recipe
+        self.axis: Axis = axis
+        self.storage: Mapping[str, Any] = dict(storage or {})
+        self.dataset = dataset
+        self.total = total
+        self._on_error: OnError = on_error
+        self._progress = progress
+        self._refusals = Refusals(on_error)
+
+    @property
+    def failures(self) -> tuple[SceneFailure, ...]:
+        """Scenes refused so far by the newest iteration."""
+        return tuple(self._refusals.failures)
+
+    def __iter__(self) -> Iterator[Scene]:
+        self._refusals = Refusals(self._on_error)
+        for count, scene in enumerate(self._produce(self._refusals), start=1):
+            yield scene
+            if self._progress is not None:
+                self._progress(count, self.total)
