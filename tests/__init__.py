@@ -1,0 +1,1 @@
+"""Tests: they mirror the packages; `oracle/`, `plain/` and `servers/` hold what belongs to no single one."""

@@ -1,0 +1,1 @@
+"""Loopback servers that tests, the demo's checks and benchmarks share."""
