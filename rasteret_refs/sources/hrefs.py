@@ -3,6 +3,7 @@
 import os.path
 import posixpath
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote, urljoin, urlsplit
 
 from rasteret_refs.errors import SourceError
@@ -180,3 +181,12 @@ def unsigned(href: str) -> tuple[str, str | None]:
 def _pairs(query: str) -> list[tuple[str, str]]:
     # Not urllib's parse_qsl: what is kept must stay byte for byte as the server knows it.
     return [(key, value) for key, _, value in (part.partition("=") for part in query.split("&")) if key]
+
+
+def rewritten(href: str, rules: Mapping[str, str]) -> str:
+    """Replace the longest prefix of `href` that `rules` has."""
+    matching = [prefix for prefix in rules if href.startswith(prefix)]
+    if not matching:
+        return href
+    prefix = max(matching, key=len)
+    return rules[prefix] + href[len(prefix) :]

@@ -1,0 +1,78 @@
+"""Storage options per URL prefix: which hints may be recorded, and whether the user agreed to pay."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rasteret_refs.errors import AccessError
+from rasteret_refs.sources.hrefs import is_secret
+
+REQUESTER_PAYS = (
+    "s3://usgs-landsat/",
+    "s3://naip-analytic/",
+    "s3://naip-source/",
+    "s3://naip-visualization/",
+    "s3://sentinel-s2-l1c/",
+    "s3://sentinel-s2-l2a/",
+    "s3://sentinel-s1-l1c/",
+    "gs://alphaearth_foundations/",
+)
+"""Buckets whose owners let the reader pay: reading them without consent only gives a 403."""
+# obstore writes `request_payer`; s3fs and rasterio users know these others.
+_CONSENT_KEYS = ("request_payer", "aws_request_payer", "requester_pays", "user_project", "google_user_project")
+_SECRET_WORDS = ("secret", "password", "token", "credential", "sas", "access_key", "account_key", "service_account_key")
+
+
+class Consent:
+    """Knows what the user agreed to pay for.
+
+    Parameters
+    ----------
+    storage
+        The user's options per prefix.
+    paid
+        Further prefixes whose bytes the reader pays for (the catalog's).
+    """
+
+    def __init__(self, storage: Mapping[str, Any] | None = None, paid: Iterable[str] = ()) -> None:
+        self._storage = dict(storage or {})
+        self._paid = (*REQUESTER_PAYS, *paid)
+
+    def check(self, url: str) -> None:
+        """Refuse a URL that costs, without a request.
+
+        Raises
+        ------
+        AccessError
+            The prefix is known to be requester pays and no option says that the user agrees.
+        """
+        prefix = next((prefix for prefix in self._paid if url.startswith(prefix)), None)
+        if prefix is None:
+            return
+        options = longest_prefix(self._storage, url)
+        if isinstance(options, Mapping) and any(options.get(key) for key in _CONSENT_KEYS):
+            return
+        agree = '{"user_project": "YOUR-PROJECT"}' if prefix.startswith("gs://") else '{"request_payer": true}'
+        raise AccessError(
+            f"{prefix}: the reader pays for requests and traffic there, and nothing was requested; "
+            f'to agree, give storage={{"{prefix}": {agree}}} and credentials of an account'
+        )
+
+
+def longest_prefix(storage: Mapping[str, Any], url: str) -> Any:
+    """Options of the longest prefix of `url`, or None."""
+    matching = [prefix for prefix in storage if url.startswith(prefix)]
+    return storage[max(matching, key=len)] if matching else None
+
+
+def public_storage(storage: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without anything secret, fit to be recorded in a reference set."""
+
+    def keep(key: str) -> bool:
+        lower = key.lower()
+        return not is_secret(key) and not any(word in lower for word in _SECRET_WORDS)
+
+    return {
+        prefix: {key: value for key, value in options.items() if keep(key)} if isinstance(options, Mapping) else options
+        for prefix, options in storage.items()
+        if isinstance(options, Mapping | str | bool | int)
+    }
