@@ -97,8 +97,13 @@ class VirtualArray:
     chunks: tuple[int, ...]
     chain: CodecChain
     dims: tuple[str, ...]
+    """Names of the dimensions; the writer stores them as `_ARRAY_DIMENSIONS`."""
     attributes: Mapping[str, Any]
+    """JSON-safe: no NaN, no infinity, no NumPy value."""
     manifest: ChunkManifest
+    """References of the rows `start` and after it, along the scene axis (the first dimension)."""
+    start: int = 0
+    """First row that `manifest` describes: above 0 when rows are appended to an array that exists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -137,7 +142,9 @@ class Placement:
     """Group of the full resolution, e.g. `32643_600000_1500000_10/factor_1`."""
     array: str
     index: int
-    """Position along the scene axis: never changes."""
+    """Position along the scene axis: never changes, and the same for every factor."""
+    levels: tuple[tuple[int, str, str], ...] = ()
+    """Every resolution of the image, finest first: (factor, group, array)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
