@@ -187,14 +187,18 @@ class Limits:
     ifds: int = 1024
     entries: int = 4096
     """Entries of one IFD."""
-    array_bytes: int = 256 * 1024 * 1024
-    """Bytes of one tag's value."""
-    text_bytes: int = 16 * 1024 * 1024
-    """Bytes of a text tag."""
-    chunks: int = 16_000_000
+    array_bytes: int = 32 * 1024 * 1024
+    """Bytes of one tag's array of chunk offsets or byte counts."""
+    text_bytes: int = 4 * 1024 * 1024
+    """Bytes of any other tag that decides something: GDAL_METADATA, JPEGTables, GeoKeys, tiepoints, …"""
+    note_bytes: int = 64 * 1024
+    """Bytes of a text that decides nothing (ImageDescription, Software, DateTime): longer ones are left out."""
+    chunks: int = 4_000_000
     """Chunks of one image."""
     chunk_bytes: int = 1 << 31
     """Decoded bytes of one chunk."""
+    pixels_across: int = (1 << 31) - 1
+    """Width or height of an image or of a tile, as in GDAL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
