@@ -1,0 +1,72 @@
+"""The corpus's tables as values, and the hash by which it knows pixels."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedImage:
+    """What two decoders found in one full-resolution IFD."""
+
+    path: str
+    ifd_index: int
+    """Number of the IFD in the main chain."""
+    ifd_offset: int
+    truths: frozenset[tuple[str, str]]
+    """(dtype, sha256) that count as right: both decoders' where they agree, either's where only one decodes."""
+    disputed: bool
+    """The decoders differ, and the TIFF specification decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusFile:
+    """One row of the manifest with its expected images."""
+
+    path: str
+    kind: str
+    """`good`, `odd` or `corrupt`."""
+    row: dict[str, str]
+    images: tuple[ExpectedImage, ...]
+
+
+def pixel_hash(pixels: npt.NDArray[np.generic]) -> tuple[str, str]:
+    """dtype and sha256 of (band, y, x) pixels as the corpus counts them: C-contiguous, little-endian."""
+    little = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False))
+    return str(little.dtype.newbyteorder("=")), hashlib.sha256(little.tobytes()).hexdigest()
+
+
+def _image(row: dict[str, str]) -> ExpectedImage:
+    found = {
+        (row[f"dtype_{reader}"], row[f"sha256_{reader}"])
+        for reader in ("rasterio", "rasterio_raw", "tifffile")
+        if row[f"sha256_{reader}"]
+    }
+    return ExpectedImage(
+        path=row["path"],
+        ifd_index=int(row["ifd_index"]),
+        ifd_offset=int(row["ifd_offset"]),
+        truths=frozenset(found),
+        disputed=row["agree"] == "no",
+    )
+
+
+@cache
+def corpus_files(corpus: Path) -> tuple[CorpusFile, ...]:
+    """All files of the corpus, in the manifest's order."""
+    with (corpus / "expected.csv").open(newline="") as file:
+        images = [_image(row) for row in csv.DictReader(file)]
+    with (corpus / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    by_path: dict[str, list[ExpectedImage]] = {}
+    for image in images:
+        by_path.setdefault(image.path, []).append(image)
+    return tuple(
+        CorpusFile(path=row["path"], kind=row["kind"], row=row, images=tuple(by_path.get(row["path"], ())))
+        for row in rows
+    )
