@@ -54,6 +54,9 @@ class UnsupportedTiffError(TiffError):
 class ObjectError(RasteretRefsError, OSError):
     """Storage did not give the bytes that were asked for."""
 
+    attempts: int = 1
+    """Requests that were sent before giving up."""
+
 
 class NotFoundError(ObjectError, FileNotFoundError):
     """There is no such object or file."""

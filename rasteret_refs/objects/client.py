@@ -316,7 +316,7 @@ class Objects:
     def _error(self, url: str, expected: str, failure: Failure, *, attempts: int = 1) -> ObjectError:
         tried = f" after {attempts} attempts" if attempts > 1 else ""
         error = failure.error(f"{url}: expected {expected}, got {failure.detail}{tried}")
-        error.add_note(f"attempts: {attempts}")
+        error.attempts = attempts
         return error
 
 

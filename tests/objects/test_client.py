@@ -127,7 +127,7 @@ def test_an_unreadable_file_is_an_access_error(tmp_path):
 def test_a_server_that_ignores_ranges_is_refused_without_reading_the_object(server):
     server.put("big.tif", bytes(20_000_000))
     server.fail("ignore_range")
-    with pytest.raises(ResponseError, match="the whole object .*ignores ranges"):
+    with pytest.raises(ResponseError, match=r"the whole object .*ignores ranges"):
         fetch(Objects(), url_of(server, "big.tif"))
 
 
@@ -167,7 +167,7 @@ def test_refusals_for_the_moment_are_repeated_until_they_end(server):
 
 def test_a_lasting_503_is_unavailable_and_says_how_often_it_was_tried(server):
     server.fail("status", status=503)
-    with pytest.raises(UnavailableError, match="status 503 .* after 3 attempts"):
+    with pytest.raises(UnavailableError, match=r"status 503 .* after 3 attempts"):
         fetch(Objects(retries=2), url_of(server))
     assert server.stats().requests == 3
 
