@@ -1,0 +1,146 @@
+"""Write a plan and its tables as a sealed reference set into a directory (a staging one: `publish.staged`)."""
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from rasteret_refs.errors import RefsetError
+from rasteret_refs.refset.geoparquet import failures_bytes, scenes_bytes
+from rasteret_refs.refset.layout import FAILURES, SCENES, SEAL, TILES, ZMETADATA, array_path, record_name
+from rasteret_refs.refset.manifest import check_manifest, record_bytes, record_size_for, record_tables
+from rasteret_refs.refset.metadata import coordinate_manifest, hierarchy_metadata, zmetadata_bytes
+from rasteret_refs.refset.readback import read_back
+from rasteret_refs.refset.seal import FileHash, Seal, source_prefixes
+from rasteret_refs.refset.secrets import refuse_secrets
+from rasteret_refs.virtual.values import ChunkManifest, ReferenceSetPlan
+
+LIBRARIES: Final = ("rasteret-refs", "zarr", "numcodecs", "imagecodecs", "pyarrow")
+"""Distributions whose versions the seal records: those that decide what the bytes of a set are and mean."""
+
+
+def write_reference_set(
+    plan: ReferenceSetPlan,
+    directory: Path,
+    *,
+    scenes: pa.Table,
+    failures: pa.Table | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    storage: Mapping[str, Any] | None = None,
+    sources: tuple[str, ...] | None = None,
+    tiles: pa.Table | None = None,
+    record_size: int | None = None,
+) -> Seal:
+    """Write a reference set: manifests, metadata, tables, and last the seal.
+
+    The same arguments give the same bytes: nothing of the clock, the machine or the directory is recorded.
+
+    Parameters
+    ----------
+    plan
+        Groups, arrays and references.
+    directory
+        Existing, empty directory.
+    scenes
+        As `geoparquet.scene_table` builds it.
+    failures
+        Columns as `geoparquet.FAILURES_SCHEMA`; None or empty: no such file.
+    recipe
+        How the set was built; JSON values without secrets.
+    storage
+        Prefix → storage hints without secrets.
+    sources
+        Prefixes that references may begin with; None: taken from the references (scheme and host, or directory).
+    tiles
+        Labels by tile.
+    record_size
+        References a record file; None: chosen by the number of references.
+
+    Returns
+    -------
+    Seal
+        What was written.
+
+    Raises
+    ------
+    RefsetError
+        A plan that some reader would misread, a secret in a URL, a directory that is not empty.
+    """
+    if any(directory.iterdir()):
+        raise RefsetError(f"{directory}: expected an empty directory to write into, got one with files")
+    documents = hierarchy_metadata(plan.groups)
+    manifests = dict(_manifests(plan))
+    size = record_size or record_size_for([len(manifest) for manifest in manifests.values()])
+    urls = _urls(manifests)
+    records = {path: _write_records(directory, path, manifest, size) for path, manifest in manifests.items()}
+    contents: dict[str, Any] = {SCENES: scenes_bytes(scenes)}
+    if tiles is not None:
+        contents[TILES] = scenes_bytes(tiles)
+    if failures is not None and len(failures):
+        contents[FAILURES] = failures_bytes(failures)
+    contents[ZMETADATA] = zmetadata_bytes(documents, size)
+    (directory / ZMETADATA).parent.mkdir(exist_ok=True)
+    for name, data in contents.items():
+        _write_new(directory / name, data)
+    read_back(directory, plan)
+    seal = Seal(
+        layout=plan.layout,
+        record_size=size,
+        sources=source_prefixes(urls) if sources is None else tuple(sorted(sources)),
+        recipe=recipe or {},
+        storage=storage or {},
+        versions=_versions(),
+        files={name: FileHash.of(data) for name, data in contents.items()},
+        records=records,
+    )
+    _write_new(directory / SEAL, seal.to_bytes())
+    return seal
+
+
+def _manifests(plan: ReferenceSetPlan) -> Iterator[tuple[str, ChunkManifest]]:
+    """Give each array's and coordinate's path and references, checked."""
+    for group in plan.groups:
+        for array in group.arrays:
+            path = array_path(group.path, array.name)
+            check_manifest(array.manifest, f"array {path}")
+            yield path, array.manifest
+        for coordinate in group.coordinates:
+            path = array_path(group.path, coordinate.name)
+            manifest = coordinate_manifest(coordinate)
+            check_manifest(manifest, f"coordinate {path}")
+            yield path, manifest
+
+
+def _urls(manifests: Mapping[str, ChunkManifest]) -> set[str]:
+    """Return all distinct URLs, free of secrets."""
+    seen: set[str] = set()
+    for path, manifest in manifests.items():
+        new = set(manifest.urls) - seen
+        refuse_secrets(sorted(new), f"array {path}")
+        seen |= new
+    return seen
+
+
+def _write_records(directory: Path, path: str, manifest: ChunkManifest, record_size: int) -> tuple[FileHash, ...]:
+    sealed = []
+    (directory / record_name(path, 0)).parent.mkdir(parents=True, exist_ok=True)
+    for number, table in record_tables(manifest, record_size):
+        data = record_bytes(table)
+        _write_new(directory / record_name(path, number), data)
+        sealed.append(FileHash.of(data))
+    return tuple(sealed)
+
+
+def _write_new(path: Path, data: Any) -> None:
+    """Write a file that must not exist: on a file system that ignores case, `Red` and `red` would be one."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise RefsetError(f"{path.name}: expected a name of its own, got one that {path} already has") from error
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
