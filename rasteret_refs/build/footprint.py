@@ -1,0 +1,111 @@
+"""Footprints in longitude and latitude, for scenes whose source gives none, from the TIFF's own grid."""
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rasteret_refs.tiff.georeference import georeference
+from rasteret_refs.tiff.values import Georeference
+from rasteret_refs.virtual.values import SceneAsset
+
+_EDGE_POINTS = 8
+"""Points along each edge: an edge that is straight in the grid's CRS is curved in longitude and latitude."""
+_POLYGON, _MULTIPOLYGON = 3, 6
+
+type Ring = npt.NDArray[np.float64]
+"""Closed, shape (points, 2): longitude, latitude in degrees."""
+
+
+def footprint(assets: Sequence[SceneAsset]) -> bytes | None:
+    """Return the WKB footprint of a scene: the outline of its first georeferenced asset.
+
+    Returns
+    -------
+    bytes or None
+        A polygon, or two where it crosses the antimeridian (RFC 7946 section 3.1.9); None where no asset has a
+        transform and a CRS, or the CRS has no place for its corners.
+    """
+    for asset in assets:
+        description = asset.pyramids[0].levels[0].image.description
+        found = georeference(description)
+        if found is None or found.crs_wkt is None or found.transform is None:
+            continue
+        outline = _outline(found, description.width, description.height)
+        return None if outline is None else _wkb(_pieces(outline))
+    return None
+
+
+def _outline(found: Georeference, width: int, height: int) -> Ring | None:
+    """The image's edge in longitude and latitude; longitudes go on past 180 rather than jump."""
+    a, b, c, d, e, f = found.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    along = np.linspace(0.0, 1.0, _EDGE_POINTS, endpoint=False)
+    zero, one = np.zeros_like(along), np.ones_like(along)
+    column = np.concatenate([along, one, 1.0 - along, zero, [0.0]]) * width
+    row = np.concatenate([zero, along, one, 1.0 - along, [0.0]]) * height
+    x, y = a * column + b * row + c, d * column + e * row + f
+    try:
+        lon, lat = _to_degrees(found.crs_wkt or "").transform(x, y, errcheck=False)
+    except _projection_errors():
+        return None
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return None
+    steps = np.diff(lon)
+    lon = lon[0] + np.concatenate([[0.0], np.cumsum(steps - 360.0 * np.round(steps / 360.0))])
+    return np.column_stack([lon, np.clip(lat, -90.0, 90.0)])
+
+
+def _pieces(outline: Ring) -> list[Ring]:
+    """Cut an outline at the antimeridian."""
+    lon, lat = outline[:, 0], outline[:, 1]
+    if abs(lon[-1] - lon[0]) > 1.0:  # it runs once around: a pole lies inside
+        edge = 90.0 if lat.mean() > 0 else -90.0
+        inner = lat.min() if edge > 0 else lat.max()
+        return [np.array([[-180.0, inner], [180.0, inner], [180.0, edge], [-180.0, edge], [-180.0, inner]])]
+    outline = outline - np.array([360.0 * np.floor((lon.min() + 180.0) / 360.0), 0.0])
+    if outline[:, 0].max() <= 180.0 + 1e-9:
+        return [np.clip(outline, [-180.0, -90.0], [180.0, 90.0])]
+    west, east = _clip(outline, keep_west=True), _clip(outline, keep_west=False)
+    return [west, east - np.array([360.0, 0.0])]
+
+
+def _clip(ring: Ring, *, keep_west: bool) -> Ring:
+    """The part of a closed ring on one side of 180° (Sutherland and Hodgman 1974, one edge)."""
+    sign = 1.0 if keep_west else -1.0
+    kept: list[npt.NDArray[np.float64]] = []
+    for start, stop in pairwise(ring):
+        inside, next_inside = sign * (180.0 - start[0]) >= 0, sign * (180.0 - stop[0]) >= 0
+        if inside:
+            kept.append(start)
+        if inside != next_inside:
+            share = (180.0 - start[0]) / (stop[0] - start[0])
+            kept.append(np.array([180.0, start[1] + share * (stop[1] - start[1])]))
+    kept.append(kept[0])
+    return np.array(kept)
+
+
+def _wkb(rings: Sequence[Ring]) -> bytes:
+    """OGC 06-103r4 section 8.2: little-endian polygons of one ring each."""
+    polygons = [
+        struct.pack("<BIII", 1, _POLYGON, 1, len(ring)) + np.ascontiguousarray(ring, "<f8").tobytes() for ring in rings
+    ]
+    if len(polygons) == 1:
+        return polygons[0]
+    return struct.pack("<BII", 1, _MULTIPOLYGON, len(polygons)) + b"".join(polygons)
+
+
+@lru_cache(maxsize=256)
+def _to_degrees(wkt: str) -> Any:
+    from pyproj import Transformer
+
+    return Transformer.from_crs(wkt, "OGC:CRS84", always_xy=True)
+
+
+def _projection_errors() -> tuple[type[Exception], ...]:
+    from pyproj.exceptions import ProjError
+
+    return (ProjError,)
