@@ -1,0 +1,297 @@
+"""Many windows over many arrays in one batch: each tile looked up, fetched and decoded once.
+
+A batch goes through four steps: cut the selections along the chunks (`selection`), look all references up
+(`manifests`), merge neighbouring tiles of an object into ranged requests (`tiles`), then fetch them side by side and
+decode each tile in a thread as soon as its bytes are there, straight to where its pixels belong.
+"""
+
+import asyncio
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rasteret_refs.errors import QueryError
+from rasteret_refs.read import selection, tiles, workers
+from rasteret_refs.read.arrays import ReferencedArray
+from rasteret_refs.read.cache import DiskCache, TileCache
+from rasteret_refs.read.manifests import Manifests, Records
+from rasteret_refs.tiff.values import ByteRange
+
+REQUESTS_IN_FLIGHT = 256
+"""Requests that one batch has under way at most; `objects` limits them further, host by host."""
+
+BYTES_IN_FLIGHT = 256 * 1024 * 1024
+"""Encoded bytes that one batch holds at most: fetched or being fetched, and not yet decoded."""
+
+
+class Source(Records, Protocol):
+    """What a reader reads: an opened reference set."""
+
+    @property
+    def metadata(self) -> Any:
+        """Zarr v2 metadata documents by their keys (`a/b/.zarray`)."""
+
+
+class Ranges(Protocol):
+    """What brings bytes: `objects.client.Objects`."""
+
+    async def ranges(
+        self, url: str, ranges: Sequence[ByteRange], *, etag: str | None = None, size: int | None = None
+    ) -> Sequence[Any]:
+        """Fetch ranges of one object, in their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window:
+    """One selection of a batch."""
+
+    array: ReferencedArray
+    key: tuple[Any, ...]
+    """One index a dimension, see `selection.outer`; with `points`, index arrays that broadcast together."""
+    points: bool = False
+    out: npt.NDArray[Any] | None = None
+    """Filled when given; of the result's shape and the array's dtype."""
+
+
+class _Budget:
+    """Bytes in flight on one event loop; whoever asks for more than the limit gets through when alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._used = limit, 0
+        self._changed = asyncio.Condition()
+
+    async def take(self, amount: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._used or self._used + amount <= self._limit)
+            self._used += amount
+
+    async def give_back(self, amount: int) -> None:
+        async with self._changed:
+            self._used -= amount
+            self._changed.notify_all()
+
+
+class Reader:
+    """Reads windows of a reference set's arrays, in batches; thread-safe, on any event loop, also after a fork.
+
+    Parameters
+    ----------
+    refset
+        The opened reference set: metadata and manifests.
+    objects
+        What fetches bytes. It belongs to the process that made it: a forked child calls it anew.
+    tile_cache
+        Bytes of decoded tiles kept in memory for windows to come; 0 keeps none and decodes no row too many.
+    disk_cache
+        Where encoded tiles are kept, if anywhere.
+    """
+
+    def __init__(
+        self,
+        refset: Source,
+        objects: Ranges,
+        *,
+        tile_cache: int = 0,
+        disk_cache: DiskCache | None = None,
+    ) -> None:
+        self.refset = refset
+        self.objects = objects
+        self.manifests = Manifests(refset)
+        self.cache = TileCache(tile_cache) if tile_cache else None
+        self.disk_cache = disk_cache
+        self._arrays: dict[str, ReferencedArray] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reader) and self._spec == other._spec
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"Reader({self.refset!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _shared, (self.refset, self.objects, self._spec[1], self.disk_cache)
+
+    @property
+    def _spec(self) -> tuple[Any, ...]:
+        return self.refset, self.cache.limit if self.cache is not None else 0, self.disk_cache
+
+    def array(self, path: str) -> ReferencedArray:
+        """Give an array by its path in the store.
+
+        Raises
+        ------
+        QueryError
+            There is no such array.
+        """
+        found = self._arrays.get(path)
+        if found is None:
+            documents = self.refset.metadata
+            prefix = f"{path}/" if path else ""
+            zarray = documents.get(f"{prefix}.zarray")
+            if zarray is None:
+                raise QueryError(f"expected the path of an array, found none at {path!r}")
+            found = ReferencedArray.from_metadata(path, zarray, documents.get(f"{prefix}.zattrs", {}))
+            found = self._arrays.setdefault(path, found)
+        return found
+
+    def read(self, path: str, key: Sequence[Any] = (), out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Read one outer selection of one array; see `read_many`."""
+        return self.read_many([Window(array=self.array(path), key=tuple(key), out=out)])[0]
+
+    def read_many(self, windows: Sequence[Window]) -> list[npt.NDArray[Any]]:
+        """Read many selections, over any arrays, as one batch.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            One for each window, in the array's dtype; `Window.out` itself where it is given.
+
+        Raises
+        ------
+        QueryError
+            A selection does not fit its array.
+        DamagedError, ObjectError, DecodeError
+            References, objects or tiles are not as they should be. Nothing is ever filled in for them.
+        """
+        return workers.run(self.read_many_async(windows))
+
+    async def read_many_async(self, windows: Sequence[Window]) -> list[npt.NDArray[Any]]:
+        """Do as `read_many` does, on the running event loop."""
+        parts, results = [], []
+        for window in windows:
+            cut = (selection.points if window.points else selection.outer)(window.array, window.key)
+            out = _output(window, cut)
+            parts.append((window.array, out.reshape(cut.filled), cut.pieces))
+            results.append(out)
+        await self.run_jobs(tiles.gather_jobs(parts))
+        return results
+
+    async def run_jobs(self, jobs: Sequence[tiles.Job]) -> None:
+        """Fetch and decode tiles, and send their pixels to their places."""
+        if self.cache is not None:
+            jobs = [job for job in jobs if not self._from_cache(job)]
+        wanted, inlined = await self._located(jobs)
+        plans = tiles.fetches(wanted)
+        pool = workers.decoders()
+        loop = asyncio.get_running_loop()
+        here = [loop.run_in_executor(pool, self._decode, job, data) for job, data in inlined.jobs.values()]
+        budget, queue = _Budget(BYTES_IN_FLIGHT), iter(plans)
+        lanes = [self._lane(queue, budget) for _ in range(min(len(plans), REQUESTS_IN_FLIGHT))]
+        await _all([*here, *map(asyncio.ensure_future, lanes)])
+
+    async def _located(self, jobs: Sequence[tiles.Job]) -> tuple[dict[str, list[Any]], tiles.Inlined]:
+        by_array: defaultdict[int, list[tiles.Job]] = defaultdict(list)
+        for job in jobs:
+            by_array[id(job.array)].append(job)
+        batches = [
+            (group[0].array, group, np.fromiter((job.number for job in group), np.int64, len(group)))
+            for group in by_array.values()
+        ]
+        size = self.manifests.record_size
+        files = [(array, int(k)) for array, _, numbers in batches for k in np.unique(numbers // size)]
+        await self.manifests.prefetch(files, workers.loaders())
+        wanted: dict[str, list[Any]] = {}
+        inlined = tiles.Inlined()
+        for array, group, numbers in batches:
+            tiles.plan_fetches(group, self.manifests.locate(array, numbers), wanted, inlined)
+        return wanted, inlined
+
+    async def _lane(self, queue: Iterator[tiles.TileFetch], budget: _Budget) -> None:
+        pool, loop = workers.decoders(), asyncio.get_running_loop()
+        for fetch in queue:
+            amount = fetch.nbytes
+            await budget.take(amount)
+            try:
+                buffers = await self.fetch(fetch.url, fetch.ranges)
+                await _all(
+                    [
+                        loop.run_in_executor(pool, self._decode, job, data)
+                        for job, data in zip(fetch.jobs, buffers, strict=True)
+                    ]
+                )
+            finally:
+                await budget.give_back(amount)
+
+    async def fetch(self, url: str, ranges: Sequence[ByteRange]) -> Sequence[Any]:
+        """Fetch ranges of one object, through the disk cache where there is one."""
+        if self.disk_cache is None:
+            return await self.objects.ranges(url, ranges)
+        disk = self.disk_cache
+        found: list[Any] = await asyncio.to_thread(lambda: [disk.get(url, r, None) for r in ranges])
+        missing = [i for i, data in enumerate(found) if data is None]
+        if missing:
+            for i, data in zip(missing, await self.objects.ranges(url, [ranges[i] for i in missing]), strict=True):
+                found[i] = data
+                await asyncio.to_thread(disk.put, url, ranges[i], None, data)
+        return found
+
+    def _decode(self, job: tiles.Job, data: Any) -> None:
+        if self.cache is None:
+            tiles.decode(job, data)
+            return
+        tile = np.empty(job.array.chunks, dtype=job.array.dtype)
+        tiles.decode_tile(job, data, tile, rows=None)
+        tile.flags.writeable = False
+        self.cache.put(job.array.path, job.number, tile)
+        tiles.scatter(job, tile)
+
+    def _from_cache(self, job: tiles.Job) -> bool:
+        tile = self.cache.get(job.array.path, job.number) if self.cache is not None else None
+        if tile is None:
+            return False
+        tiles.scatter(job, tile)
+        return True
+
+
+_readers: list["weakref.ReferenceType[Reader]"] = []
+_readers_lock = threading.Lock()
+
+
+def _shared(refset: Source, objects: Ranges, tile_cache: int, disk_cache: DiskCache | None) -> Reader:
+    """Unpickle a reader: tasks of one process share it, with its manifests and its caches."""
+    new = Reader(refset, objects, tile_cache=tile_cache, disk_cache=disk_cache)
+    with _readers_lock:
+        alive = [reader for reference in _readers if (reader := reference()) is not None]
+        found = next((reader for reader in alive if reader == new), None)
+        if found is None:
+            alive.append(found := new)
+        _readers[:] = [weakref.ref(reader) for reader in alive]
+    return found
+
+
+def _output(window: Window, cut: selection.Selection) -> npt.NDArray[Any]:
+    if window.out is None:
+        return np.empty(cut.shape, dtype=window.array.dtype)
+    if window.out.shape != cut.shape or window.out.dtype != window.array.dtype:
+        raise QueryError(
+            f"expected an output of {cut.shape} {window.array.dtype}, found {window.out.shape} {window.out.dtype}: "
+            f"{window.array.path}"
+        )
+    return window.out
+
+
+async def _all(work: Sequence["asyncio.Future[Any]"]) -> None:
+    """Wait for all; at the first failure cancel the others and let them end before it is raised."""
+    if not work:
+        return
+    try:
+        _, pending = await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
+    except asyncio.CancelledError:
+        for future in work:
+            future.cancel()
+        raise
+    if pending:
+        for future in pending:
+            future.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    for future in work:
+        if not future.cancelled() and (error := future.exception()) is not None:
+            raise error

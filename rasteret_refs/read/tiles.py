@@ -1,0 +1,185 @@
+"""Tiles of a batch: which are fetched together, and how a fetched one reaches its places. No storage, no threads."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rasteret_refs.errors import DecodeError
+from rasteret_refs.objects.coalesce import coalesce
+from rasteret_refs.read.arrays import ReferencedArray, plane
+from rasteret_refs.read.manifests import Locations
+from rasteret_refs.read.selection import Piece
+from rasteret_refs.tiff.values import ByteRange
+
+REQUEST_BYTES = 8 * 1024 * 1024
+"""Neighbouring tiles are merged up to this size: decoding starts when a request is complete, so smaller ones overlap
+better."""
+
+
+class Target(NamedTuple):
+    """Where a part of a tile goes."""
+
+    out: npt.NDArray[Any]
+    piece: Piece
+    drop_axes: tuple[int, ...] = ()
+    """Dimensions of length 1 that the part of the tile has and `out` lacks."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Job:
+    """One tile to decode, and all the places that its pixels go to."""
+
+    array: ReferencedArray
+    number: int
+    rows: int = 0
+    """Rows that are enough for all targets."""
+    targets: list[Target] = field(default_factory=list)
+    source: str = ""
+    """Where its bytes came from, for messages."""
+
+    def add(self, out: npt.NDArray[Any], piece: Piece, drop_axes: tuple[int, ...] = ()) -> None:
+        """Send a part of the tile to `out` as well."""
+        self.targets.append(Target(out, piece, drop_axes))
+        self.rows = max(self.rows, piece.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TileFetch:
+    """Tiles of one object that one request brings."""
+
+    url: str
+    ranges: tuple[ByteRange, ...]
+    jobs: tuple[Job, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tiles have together."""
+        return sum(r.stop - r.start for r in self.ranges)
+
+
+def gather_jobs(
+    parts: Iterable[tuple[ReferencedArray, npt.NDArray[Any], Sequence[Piece]]], drop_axes: tuple[int, ...] = ()
+) -> list[Job]:
+    """Collect the pieces of many selections by tile, in the order of first need."""
+    jobs: dict[tuple[str, int], Job] = {}
+    for array, out, pieces in parts:
+        path = array.path
+        for piece in pieces:
+            job = jobs.get((path, piece.number))
+            if job is None:
+                job = jobs[path, piece.number] = Job(array=array, number=piece.number)
+            job.add(out, piece, drop_axes)
+    return list(jobs.values())
+
+
+def plan_fetches(
+    jobs: Sequence[Job], locations: Locations, wanted: dict[str, list[tuple[ByteRange, Job]]], inlined: "Inlined"
+) -> None:
+    """Sort jobs of one array by what brings their bytes: ranges by object into `wanted`, others into `inlined`."""
+    offsets, sizes = locations.offsets.tolist(), locations.sizes.tolist()
+    for job, url, offset, size, data in zip(jobs, locations.urls, offsets, sizes, locations.inlined, strict=True):
+        if url is None:
+            if data is not None:
+                inlined.add(job, data)
+            continue
+        job.source = f"{url} bytes {offset}-{offset + size}"
+        wanted.setdefault(url, []).append((ByteRange(start=offset, stop=offset + size), job))
+
+
+class Inlined:
+    """Jobs whose bytes stand in the manifest. Equal tiles (holes, mostly) become one job with many targets."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[tuple[int, int], tuple[Job, bytes]] = {}
+
+    def add(self, job: Job, data: bytes) -> None:
+        """Take a job over, or its targets when the same bytes are decoded for the same array already."""
+        key = (id(job.array), id(data))
+        if key not in self.jobs:
+            job.source = "bytes in the manifest"
+            self.jobs[key] = (job, data)
+            return
+        first, _ = self.jobs[key]
+        first.targets.extend(job.targets)
+        first.rows = max(first.rows, job.rows)
+
+
+def fetches(wanted: dict[str, list[tuple[ByteRange, Job]]]) -> list[TileFetch]:
+    """Merge the tiles of each object into requests."""
+    plans = []
+    for url, tiles in wanted.items():
+        ranges = [byte_range for byte_range, _ in tiles]
+        if len(ranges) == 1:
+            plans.append(TileFetch(url=url, ranges=(ranges[0],), jobs=(tiles[0][1],)))
+            continue
+        for request in coalesce(ranges, size=REQUEST_BYTES):
+            members = request.members
+            plans.append(
+                TileFetch(url=url, ranges=tuple(ranges[i] for i in members), jobs=tuple(tiles[i][1] for i in members))
+            )
+    return plans
+
+
+_scratch = threading.local()
+
+
+def _scratch_tile(array: ReferencedArray) -> npt.NDArray[Any]:
+    """Give this thread's buffer in the shape of a chunk: fresh memory costs a page fault every 4 KB."""
+    held = getattr(_scratch, "bytes", None)
+    if held is None or held.nbytes < array.chunk_bytes:
+        held = _scratch.bytes = np.empty(array.chunk_bytes, dtype=np.uint8)
+    return held[: array.chunk_bytes].view(array.dtype).reshape(array.chunks)
+
+
+def decode(job: Job, data: Any) -> None:
+    """Decode a tile and send its pixels to their places.
+
+    Raises
+    ------
+    DecodeError
+        The bytes are not such a tile.
+    """
+    place = _sole_place(job)
+    if place is not None:
+        decode_tile(job, data, place, rows=None)
+        return
+    tile = _scratch_tile(job.array)
+    decode_tile(job, data, tile, rows=job.rows)
+    scatter(job, tile)
+
+
+def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, rows: int | None) -> None:
+    """Decode a tile's bytes into `tile`, of the chunk's shape, as far down as `rows`."""
+    try:
+        job.array.decoder.decode_into(data, plane(tile), rows if tile.ndim > 1 else None)
+    except (ValueError, RuntimeError, TypeError, OverflowError) as error:
+        raise DecodeError(
+            f"expected a tile of {job.array.chunks} {job.array.dtype}, found {error}: chunk "
+            f"{job.array.chunk_key(job.number)} of {job.array.path}, {job.source}"
+        ) from error
+
+
+def scatter(job: Job, tile: npt.NDArray[Any]) -> None:
+    """Copy the parts of a decoded tile to their places."""
+    for out, piece, drop_axes in job.targets:
+        part = tile[piece.chunk_key]
+        out[piece.out_key] = part.squeeze(axis=drop_axes) if drop_axes else part
+
+
+def _sole_place(job: Job) -> npt.NDArray[Any] | None:
+    """Give the place itself when whole rows of a tile, from its top, go there and nowhere else."""
+    if len(job.targets) != 1 or not job.targets[0].piece.plain or len(job.array.chunks) < 2:  # noqa: PLR2004 - rows
+        return None
+    out, piece, _ = job.targets[0]
+    whole = all(
+        key.start == 0 and (key.stop == size or axis == len(job.array.chunks) - 2)
+        for axis, (key, size) in enumerate(zip(piece.chunk_key, job.array.chunks, strict=True))
+    )
+    if not whole or out.dtype != job.array.dtype:
+        return None
+    place: npt.NDArray[Any] = out[piece.out_key]
+    return place if place.ndim == len(job.array.chunks) else None
