@@ -213,26 +213,48 @@ async def scan_asset(
         The message begins with the asset's URL.
     """
     url = canonical(asset.href)
-    etag = last_modified = None
     if asset.header is not None and asset.size is not None:
-        file, size = asset.header, asset.size
+        header = Header(file=asset.header, url=url, size=asset.size, etag=None, last_modified=None)
     else:
-        file, size, etag, last_modified = await _header(url, objects, first)
-    for image in file.images:
+        header = await read_header(url, objects, first)
+    for image in header.file.images:
         with _naming(url):
-            check_extents(image, size)
+            check_extents(image, header.size)
     found = SceneAsset(
-        name=asset.name, url=url, size=size, pyramids=pyramids(file), etag=etag, last_modified=last_modified
+        name=asset.name,
+        url=url,
+        size=header.size,
+        pyramids=pyramids(header.file),
+        etag=header.etag,
+        last_modified=header.last_modified,
     )
     refused = tuple(
         UnsupportedTiffError(f"{url}: the IFD at byte {offset} is left out: {reason}")
-        for offset, reason in file.refused
+        for offset, reason in header.file.refused
     )
     return found, refused
 
 
-async def _header(url: str, objects: Objects, first: FirstRead) -> tuple[TiffFile, int, str | None, str | None]:
-    """Fetch a header and what the response says about the object: (file, size, ETag, last modified)."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Header:
+    """A parsed header, and what the very response that brought it says about the object."""
+
+    file: TiffFile
+    url: str
+    size: int
+    """Bytes of the object."""
+    etag: str | None
+    last_modified: str | None
+
+
+async def read_header(url: str, objects: Objects, first: FirstRead) -> Header:
+    """Fetch and parse the header of one TIFF: one request mostly, more only where parsing asks for them.
+
+    Raises
+    ------
+    TiffError, ObjectError
+        The message begins with the URL.
+    """
     try:
         start = await objects.fetch(url, 0, first.size)
     except NotFoundError as error:
@@ -249,7 +271,7 @@ async def _header(url: str, objects: Objects, first: FirstRead) -> tuple[TiffFil
             )
             if isinstance(parsed, TiffFile):
                 first.learn(parsed.header_end)
-                return parsed, start.size, start.etag, start.last_modified
+                return Header(file=parsed, url=url, size=start.size, etag=start.etag, last_modified=start.last_modified)
             ranges = _inside(parsed, start.size)
             budget -= sum(r.stop - r.start for r in ranges)
             if budget < 0:

@@ -1,0 +1,92 @@
+"""COGs a second from headers to finished reference set: `python tests/benchmarks/bench_build.py`.
+
+2,000 single-band COGs of 5 IFDs on a loopback server, in a process of its own, that waits 30 ms before each answer.
+"""
+
+import argparse
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+
+from tests.servers.range_server import serve
+
+GRIDS = 20
+"""Distinct grids among the files: 100 scenes share each."""
+
+
+def write_cogs(directory: Path, number: int) -> None:
+    """Write `number` names of `GRIDS` genuine COGs (5,490² in tiles of 512, 5 IFDs) that differ in their origin."""
+    path = directory / "sample.tif"
+    profile = {"driver": "COG", "dtype": "uint16", "count": 1, "width": 5490, "height": 5490, "nodata": 0}
+    options = {"compress": "deflate", "predictor": 2, "blocksize": 512, "overview_count": 4}
+    place = {"crs": "EPSG:32643", "transform": from_origin(600000, 1500000, 20, 20)}
+    with rasterio.open(path, "w", **profile, **options, **place) as target:
+        target.write(np.full((5490, 5490), 7, "uint16"), 1)
+    content = path.read_bytes()
+    path.unlink()
+    where = content.index(struct.pack("<dd", 600000.0, 1500000.0))
+    for grid in range(GRIDS):
+        origin = struct.pack("<dd", 600000.0 + 109800.0 * grid, 1500000.0)
+        (directory / f"grid_{grid}.bin").write_bytes(content[:where] + origin + content[where + 16 :])
+    for index in range(number):
+        os.link(directory / f"grid_{index % GRIDS}.bin", directory / f"scene_{index}.tif")
+
+
+def measured(url: str, number: int, out: Path) -> None:
+    """Build once in this process; print seconds after imports, requests, bytes and the peak of memory."""
+    import resource
+    import time
+
+    import rasteret_refs as rr
+
+    urls = [f"{url}scene_{index}.tif" for index in range(number)]
+    rr.build(urls[:1], out / "warm.refs")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.perf_counter()
+    report = rr.build(urls, out / "all.refs").report
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(seconds, report.requests, report.bytes, peak / 1024, before / 1024)
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--files", type=int, default=2000)
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--delay", type=float, default=0.03)
+    arguments.add_argument("--child", nargs=2, metavar=("URL", "OUT"), help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.child:
+        measured(options.child[0], options.files, Path(options.child[1]))
+        return
+    with tempfile.TemporaryDirectory() as text:
+        directory = Path(text)
+        write_cogs(directory, options.files)
+        with serve(directory, delay=options.delay, process=True) as server:
+            print(f"{options.files} COGs of 5 IFDs, {options.delay * 1000:.0f} ms, {options.rounds} fresh processes")
+            rows = [_round(server.url, options.files) for _ in range(options.rounds)]
+    seconds, requests, size, peak, before = (median(column) for column in zip(*rows, strict=True))
+    print(f"{options.files / seconds:10.0f} COGs/s (worst {options.files / max(row[0] for row in rows):.0f})")
+    print(f"{requests / options.files:10.3f} requests a COG")
+    print(f"{size / options.files / 1024:10.1f} KB a COG")
+    print(f"{peak:10.0f} MB at peak ({before:.0f} MB before)")
+
+
+def _round(url: str, number: int) -> list[float]:
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, __file__, "--files", str(number), "--child", url, out]
+        result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    return [float(value) for value in result.stdout.split()]
+
+
+if __name__ == "__main__":
+    main()
