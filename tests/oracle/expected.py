@@ -18,10 +18,13 @@ class ExpectedImage:
     ifd_index: int
     """Number of the IFD in the main chain."""
     ifd_offset: int
-    truths: frozenset[tuple[str, str]]
-    """(dtype, sha256) that count as right: both decoders' where they agree, either's where only one decodes."""
-    disputed: bool
-    """The decoders differ, and the TIFF specification decides."""
+    by_reader: dict[str, tuple[str, str]]
+    """(dtype, sha256) by decoder: `rasterio`, `tifffile`; only those that decode it."""
+
+    @property
+    def truths(self) -> frozenset[tuple[str, str]]:
+        """(dtype, sha256) that count as right: one where the decoders agree or only one decodes."""
+        return frozenset(self.by_reader.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +46,12 @@ def pixel_hash(pixels: npt.NDArray[np.generic]) -> tuple[str, str]:
 
 def _image(row: dict[str, str]) -> ExpectedImage:
     found = {
-        (row[f"dtype_{reader}"], row[f"sha256_{reader}"])
-        for reader in ("rasterio", "rasterio_raw", "tifffile")
+        reader: (row[f"dtype_{reader}"], row[f"sha256_{reader}"])
+        for reader in ("rasterio", "tifffile")
         if row[f"sha256_{reader}"]
     }
     return ExpectedImage(
-        path=row["path"],
-        ifd_index=int(row["ifd_index"]),
-        ifd_offset=int(row["ifd_offset"]),
-        truths=frozenset(found),
-        disputed=row["agree"] == "no",
+        path=row["path"], ifd_index=int(row["ifd_index"]), ifd_offset=int(row["ifd_offset"]), by_reader=found
     )
 
 
