@@ -10,53 +10,70 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.tiff.georeference import georeference
-from rasteret_refs.tiff.values import Georeference
 from rasteret_refs.virtual.values import SceneAsset
 
 _EDGE_POINTS = 8
 """Points along each edge: an edge that is straight in the grid's CRS is curved in longitude and latitude."""
+_ALONG = np.linspace(0.0, 1.0, _EDGE_POINTS, endpoint=False)
+_UNIT_COLUMNS = np.concatenate([_ALONG, np.ones(_EDGE_POINTS), 1.0 - _ALONG, np.zeros(_EDGE_POINTS + 1)])
+_UNIT_ROWS = np.concatenate([np.zeros(_EDGE_POINTS), _ALONG, np.ones(_EDGE_POINTS), 1.0 - _ALONG, [0.0]])
 _POLYGON, _MULTIPOLYGON = 3, 6
 
 type Ring = npt.NDArray[np.float64]
 """Closed, shape (points, 2): longitude, latitude in degrees."""
 
 
-def footprint(assets: Sequence[SceneAsset]) -> bytes | None:
-    """Return the WKB footprint of a scene: the outline of its first georeferenced asset.
+def footprints(scenes: Sequence[Sequence[SceneAsset]]) -> list[bytes | None]:
+    """Return the WKB footprint of each scene, given by its assets: the outline of the first georeferenced one.
 
     Returns
     -------
-    bytes or None
+    list of bytes or None
         A polygon, or two where it crosses the antimeridian (RFC 7946 section 3.1.9); None where no asset has a
         transform and a CRS, or the CRS has no place for its corners.
     """
-    for asset in assets:
-        description = asset.pyramids[0].levels[0].image.description
-        found = georeference(description)
-        if found is None or found.crs_wkt is None or found.transform is None:
-            continue
-        outline = _outline(found, description.width, description.height)
-        return None if outline is None else _wkb(_pieces(outline))
-    return None
+    found: list[bytes | None] = [None] * len(scenes)
+    by_crs: dict[str, list[tuple[int, Ring]]] = {}
+    for number, assets in enumerate(scenes):
+        outline = next((edge for asset in assets if (edge := _edge(asset)) is not None), None)
+        if outline is not None:
+            by_crs.setdefault(outline[0], []).append((number, outline[1]))
+    for wkt, rings in by_crs.items():
+        # One call a CRS: PROJ is quick, calling it is not.
+        places = _in_degrees(wkt, np.concatenate([ring for _, ring in rings]))
+        for (number, _), ring in zip(rings, places.reshape(len(rings), -1, 2), strict=True):
+            if np.isfinite(ring).all():
+                found[number] = _wkb(_pieces(_unrolled(ring)))
+    return found
 
 
-def _outline(found: Georeference, width: int, height: int) -> Ring | None:
-    """The image's edge in longitude and latitude; longitudes go on past 180 rather than jump."""
-    a, b, c, d, e, f = found.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    along = np.linspace(0.0, 1.0, _EDGE_POINTS, endpoint=False)
-    zero, one = np.zeros_like(along), np.ones_like(along)
-    column = np.concatenate([along, one, 1.0 - along, zero, [0.0]]) * width
-    row = np.concatenate([zero, along, one, 1.0 - along, [0.0]]) * height
-    x, y = a * column + b * row + c, d * column + e * row + f
+def _edge(asset: SceneAsset) -> tuple[str, Ring] | None:
+    """CRS and edge of an asset's first image, in the units of the CRS."""
+    description = asset.pyramids[0].levels[0].image.description
+    place = georeference(description)
+    if place is None or place.crs_wkt is None or place.transform is None:
+        return None
+    a, b, c, d, e, f = place.transform
+    column, row = _UNIT_COLUMNS * description.width, _UNIT_ROWS * description.height
+    return place.crs_wkt, np.column_stack([a * column + b * row + c, d * column + e * row + f])
+
+
+def _in_degrees(wkt: str, points: Ring) -> Ring:
+    """Longitudes and latitudes, not finite where the projection has none."""
+    from pyproj.exceptions import ProjError
+
     try:
-        lon, lat = _to_degrees(found.crs_wkt or "").transform(x, y, errcheck=False)
-    except _projection_errors():
-        return None
-    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
-        return None
-    steps = np.diff(lon)
-    lon = lon[0] + np.concatenate([[0.0], np.cumsum(steps - 360.0 * np.round(steps / 360.0))])
-    return np.column_stack([lon, np.clip(lat, -90.0, 90.0)])
+        lon, lat = _to_degrees(wkt).transform(points[:, 0], points[:, 1], errcheck=False)
+    except ProjError:
+        return np.full_like(points, np.nan)
+    return np.column_stack([lon, lat])
+
+
+def _unrolled(ring: Ring) -> Ring:
+    """The same ring with longitudes that go on past 180 rather than jump."""
+    steps = np.diff(ring[:, 0])
+    lon = ring[0, 0] + np.concatenate([[0.0], np.cumsum(steps - 360.0 * np.round(steps / 360.0))])
+    return np.column_stack([lon, np.clip(ring[:, 1], -90.0, 90.0)])
 
 
 def _pieces(outline: Ring) -> list[Ring]:
@@ -103,9 +120,3 @@ def _to_degrees(wkt: str) -> Any:
     from pyproj import Transformer
 
     return Transformer.from_crs(wkt, "OGC:CRS84", always_xy=True)
-
-
-def _projection_errors() -> tuple[type[Exception], ...]:
-    from pyproj.exceptions import ProjError
-
-    return (ProjError,)

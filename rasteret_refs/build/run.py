@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rasteret_refs.build.footprint import footprint
+from rasteret_refs.build.footprint import footprints
 from rasteret_refs.build.scan import OnError, ScannedScene, scan
 from rasteret_refs.build.scene import Scene, SceneFailure
 from rasteret_refs.errors import BuildError, ObjectError, RasteretRefsError, SourceError, UnsupportedTiffError
@@ -215,7 +215,9 @@ def _write(
     from rasteret_refs.refset.write import write_reference_set
 
     order = {placement.scene_id: placement.index for placement in plan.placements}
-    records = [_record(entry) for entry in scanned]
+    without = [entry for entry in scanned if entry.scene.geometry is None]
+    found = dict(zip([entry.scene.id for entry in without], footprints([e.assets for e in without]), strict=True))
+    records = [_record(entry, entry.scene.geometry or found[entry.scene.id]) for entry in scanned]
     records.sort(key=lambda record: (order[record["id"]], record["id"]))
     write_reference_set(
         plan,
@@ -227,7 +229,7 @@ def _write(
     )
 
 
-def _record(entry: ScannedScene) -> dict[str, Any]:
+def _record(entry: ScannedScene, geometry: bytes | None) -> dict[str, Any]:
     """One scene as `scene_table` wants it."""
     scene = entry.scene
     stac = {asset.name: asset.properties for asset in scene.assets}
@@ -236,7 +238,7 @@ def _record(entry: ScannedScene) -> dict[str, Any]:
         "datetime": scene.datetime,
         "start_datetime": scene.start_datetime,
         "end_datetime": scene.end_datetime,
-        "geometry": scene.geometry if scene.geometry is not None else footprint(entry.assets),
+        "geometry": geometry,
         "collection": scene.collection,
         "properties": scene.properties,
         "assets": {
