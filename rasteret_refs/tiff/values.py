@@ -213,3 +213,5 @@ class Georeference:
     pixel_is_point: bool = False
     gcps: tuple[tuple[float, float, float, float, float], ...] = ()
     """Ground control points (column, row, x, y, z), where there is no transform."""
+    crs_problem: str | None = None
+    """Why `crs_wkt` is None although the file names a CRS."""

@@ -24,7 +24,8 @@ def pyramids(file: TiffFile) -> tuple[Pyramid, ...]:
     The rules are GDAL's (`GTiffDataset::ScanDirectories`): the first IFD is a full-resolution image whatever it says;
     reduced images with as many samples are its overviews, a mask of its size is its mask, a reduced mask belongs to
     the overview of its size. GDAL gives all overviews of a file to its first page; here they belong to the page that
-    they follow, and SubIFDs (which GDAL does not look at) to their parent. Images that fit nowhere are left out.
+    they follow, and SubIFDs to their parent. Images that fit nowhere are left out, and so is an "overview" as large as
+    its image.
 
     Returns
     -------
@@ -49,8 +50,8 @@ def pyramids(file: TiffFile) -> tuple[Pyramid, ...]:
 
 
 def decimation(full: ImageDescription, overview: ImageDescription) -> int:
-    """Decimation factor of an overview, rounded, along the larger dimension (`GDALComputeOvFactor`)."""
-    if full.width >= full.height:
+    """Decimation factor of an overview, rounded: along the width unless that is far smaller (`GDALComputeOvFactor`)."""
+    if full.width >= full.height // 2:
         return max(1, int(0.5 + full.width / overview.width))
     return max(1, int(0.5 + full.height / overview.height))
 

@@ -1,0 +1,312 @@
+"""GeoKeys to a coordinate reference system, through PROJ (pyproj) and its EPSG registry.
+
+A user-defined CRS is put together as WKT 1, the form in which GDAL builds it: so ours and GDAL's compare as equal.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from math import pi
+from typing import TYPE_CHECKING, Any
+
+from rasteret_refs.tiff.geokeys import GeoKey, GeoKeys, ModelType
+from rasteret_refs.tiff.projections import axes, projection
+
+if TYPE_CHECKING:
+    from pyproj import CRS
+
+_ESRI_PREFIX = "ESRI PE String ="
+_DEGREE = pi / 180
+_NOISE = 1e-10
+"""Relative difference of ellipsoids below which a file's rounding, not another ellipsoid, is meant."""
+_SPHEROID = re.compile(r'SPHEROID\["(?P<name>[^"]*)",(?P<a>[^,\]]+),(?P<rf>[^,\]]+)(?P<rest>(?:,AUTHORITY\[[^\]]*\])?\])')
+_LATITUDE_FIRST = 'AXIS["Latitude",NORTH],AXIS["Longitude",EAST]'
+_UNKNOWN_GEOGRAPHIC = (
+    'GEOGCS["unknown",DATUM["unnamed",SPHEROID["unretrievable - using WGS84",6378137,298.257223563]],'
+    f'PRIMEM["Greenwich",0],UNIT["unknown",0.0174532925199433],{_LATITUDE_FIRST}]'
+)
+"""What GDAL takes where a file says no more than that it is geographic."""
+_CERTAIN = 100
+"""PROJ's confidence that two CRSs are one: also the names agree."""
+
+
+class CrsError(Exception):
+    """The GeoKeys name no CRS that PROJ can express; stays inside `tiff/`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    name: str
+    size: float
+    """In metres or radians."""
+
+
+def crs_of(keys: GeoKeys) -> tuple["CRS", int | None] | None:
+    """CRS of a GeoKey directory and its EPSG code, as GDAL understands it; None where the keys name none.
+
+    Raises
+    ------
+    CrsError
+        The keys contradict themselves or name something unknown.
+    """
+    from pyproj.exceptions import CRSError, ProjError
+
+    try:
+        horizontal = _horizontal(keys)
+        if horizontal is None:
+            return None
+        crs = _identified(_with_vertical(horizontal, keys))
+        return crs, crs.to_epsg(min_confidence=_CERTAIN)
+    except (CRSError, ProjError) as error:
+        raise CrsError(f"PROJ refuses the CRS: {error}") from error
+
+
+def _identified(crs: "CRS") -> "CRS":
+    """The registry's own projected CRS where the file spells it out under its name, as GDAL does (`FindBestMatch`)."""
+    from pyproj import CRS
+
+    if crs.is_bound or not crs.is_projected or crs.is_compound or crs.to_json_dict().get("id") is not None:
+        return crs
+    authority = crs.to_authority(min_confidence=_CERTAIN)
+    return crs if authority is None else CRS.from_authority(*authority)
+
+
+def _horizontal(keys: GeoKeys) -> "CRS | None":
+    from pyproj import CRS
+
+    for key in (GeoKey.ProjectedCitation, GeoKey.GTCitation):
+        text = keys.text(key)
+        if text is not None and text.startswith(_ESRI_PREFIX):
+            return CRS.from_wkt(text.removeprefix(_ESRI_PREFIX).strip())
+    model = keys.code(GeoKey.GTModelType)
+    if model == ModelType.PROJECTED:
+        return _projected(keys)
+    if model == ModelType.GEOGRAPHIC:
+        return _geographic(keys) or CRS.from_wkt(_UNKNOWN_GEOGRAPHIC)
+    if model == ModelType.GEOCENTRIC:
+        return _geocentric(keys)
+    return _local(keys)
+
+
+def _projected(keys: GeoKeys) -> "CRS | None":
+    from pyproj import CRS
+
+    code = keys.known_code(GeoKey.ProjectedCRS)
+    if code is not None:
+        return CRS.from_epsg(code)
+    operation = keys.known_code(GeoKey.Projection)
+    method = keys.code(GeoKey.ProjMethod)
+    if operation is None and method is None:
+        return _local(keys)
+    base = _geographic(keys) or CRS.from_wkt(_UNKNOWN_GEOGRAPHIC)
+    base_wkt = base.to_wkt("WKT1_GDAL")
+    name = keys.text(GeoKey.GTCitation) or keys.text(GeoKey.ProjectedCitation) or "unnamed"
+    unit = _linear_unit(keys)
+    if operation is not None and method is None:
+        body, orientation = _registered_operation(operation, base), ""
+    else:
+        factor = _angular_unit(keys).size / _base_unit(base)
+        found = projection(keys, lambda angle: angle if abs(factor - 1) < _NOISE else angle * factor)
+        if found is None:
+            raise CrsError(f"ProjMethodGeoKey (3075) is {method}: not a projection that is known here")
+        body, orientation = found, axes(found, keys)
+    text = f"PROJCS[{_quoted(name)},{base_wkt},{body},UNIT[{_quoted(unit.name)},{unit.size!r}]{orientation}]"
+    return CRS.from_wkt(text)
+
+
+def _registered_operation(code: int, base: "CRS") -> str:
+    """WKT 1 of the projection of an EPSG conversion, such as 16043 (UTM zone 43N)."""
+    from pyproj.crs import CoordinateOperation, GeographicCRS, ProjectedCRS
+
+    operation = CoordinateOperation.from_epsg(code)
+    datum = base.datum if base.datum is not None else "World Geodetic System 1984"
+    made = ProjectedCRS(operation, name="unnamed", geodetic_crs=GeographicCRS(datum=datum))
+    text = made.to_wkt("WKT1_GDAL")
+    start = text.index("PROJECTION[")
+    return text[start : text.index(",UNIT[", start)]
+
+
+def _geographic(keys: GeoKeys) -> "CRS | None":
+    """Geographic CRS of the keys, or None where they name nothing at all."""
+    from pyproj import CRS
+
+    code = keys.known_code(GeoKey.GeodeticCRS)
+    if code is None:
+        text = _user_geographic(keys)
+        return None if text is None else CRS.from_wkt(text)
+    crs = CRS.from_epsg(code)
+    if crs.is_geocentric:
+        return crs
+    axis, flattening = keys.number(GeoKey.EllipsoidSemiMajorAxis), _inverse_flattening(keys)
+    if axis is None or flattening is None or crs.ellipsoid is None:
+        return crs
+    ellipsoid = crs.ellipsoid
+    same = _close(axis, ellipsoid.semi_major_metre) and _close(flattening, ellipsoid.inverse_flattening)
+    if same or keys.code(GeoKey.GTModelType) != ModelType.PROJECTED or keys.known_code(GeoKey.ProjectedCRS) is not None:
+        return crs
+    text = crs.to_wkt("WKT1_GDAL")
+    return CRS.from_wkt(_SPHEROID.sub(rf'SPHEROID["\g<name>",{axis!r},{flattening!r}\g<rest>', text, count=1))
+
+
+def _close(first: float, second: float) -> bool:
+    return abs(first - second) <= _NOISE * max(abs(first), abs(second))
+
+
+def _user_geographic(keys: GeoKeys) -> str | None:
+    """WKT 1 of a user-defined geographic CRS."""
+    names = _names(keys.text(GeoKey.GeodeticCitation))
+    datum_code = keys.known_code(GeoKey.GeodeticDatum)
+    ellipsoid = _ellipsoid(keys, names, datum_code)
+    if ellipsoid is None:
+        return None
+    datum = names.get("Datum", "unknown")
+    if datum_code is not None:
+        datum = _datum(datum_code)["name"]
+    shift = keys.numbers(GeoKey.GeogTOWGS84)
+    to_wgs84 = f",TOWGS84[{','.join(map(repr, (*shift, 0.0, 0.0, 0.0, 0.0)[:7]))}]" if len(shift) in {3, 7} else ""
+    unit = _angular_unit(keys)
+    name = names.get("GCS Name") or "unknown"
+    return (
+        f"GEOGCS[{_quoted(name)},DATUM[{_quoted(datum)},{ellipsoid}{to_wgs84}],"
+        f"{_prime_meridian(keys, names)},UNIT[{_quoted(unit.name)},{unit.size!r}],{_LATITUDE_FIRST}]"
+    )
+
+
+def _names(citation: str | None) -> dict[str, str]:
+    """Names in a citation `GCS Name = …|Datum = …|Ellipsoid = …|Primem = …` (GDAL, ERDAS Imagine), or plain text."""
+    if not citation:
+        return {}
+    pairs = (part.partition("=") for part in citation.split("|"))
+    found = {key.strip(): value.strip() for key, mark, value in pairs if mark}
+    return found or {"GCS Name": citation}
+
+
+def _datum(code: int) -> dict[str, Any]:
+    from pyproj.crs import Datum
+
+    return Datum.from_epsg(code).to_json_dict()
+
+
+def _inverse_flattening(keys: GeoKeys) -> float | None:
+    """Inverse flattening, 0 for a sphere; None where the keys say nothing."""
+    flattening = keys.number(GeoKey.EllipsoidInvFlattening)
+    if flattening is not None:
+        return flattening
+    major, minor = keys.number(GeoKey.EllipsoidSemiMajorAxis), keys.number(GeoKey.EllipsoidSemiMinorAxis)
+    if major is None or minor is None:
+        return None
+    return 0.0 if major == minor else major / (major - minor)
+
+
+def _ellipsoid(keys: GeoKeys, names: dict[str, str], datum_code: int | None) -> str | None:
+    from pyproj.crs import Datum, Ellipsoid
+
+    major, flattening = keys.number(GeoKey.EllipsoidSemiMajorAxis), _inverse_flattening(keys)
+    code = keys.known_code(GeoKey.Ellipsoid)
+    known = Ellipsoid.from_epsg(code) if code is not None else None
+    if known is None and datum_code is not None:
+        known = Datum.from_epsg(datum_code).ellipsoid
+    if known is not None:
+        name = known.name
+        major = known.semi_major_metre if major is None else major
+        flattening = known.inverse_flattening if flattening is None else flattening
+    else:
+        name = names.get("Ellipsoid", "unknown")
+    if major is None or flattening is None:
+        return None
+    return f"SPHEROID[{_quoted(name)},{major!r},{flattening!r}]"
+
+
+def _prime_meridian(keys: GeoKeys, names: dict[str, str]) -> str:
+    from pyproj.crs import PrimeMeridian
+
+    code = keys.known_code(GeoKey.PrimeMeridian)
+    if code is not None:
+        meridian = PrimeMeridian.from_epsg(code)
+        longitude = meridian.longitude * meridian.unit_conversion_factor / _angular_unit(keys).size
+        return f"PRIMEM[{_quoted(meridian.name)},{longitude!r}]"
+    longitude = keys.number(GeoKey.PrimeMeridianLong) or 0.0
+    return f"PRIMEM[{_quoted(names.get('Primem', 'Greenwich' if longitude == 0 else 'unknown'))},{longitude!r}]"
+
+
+def _base_unit(crs: "CRS") -> float:
+    return float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else _DEGREE
+
+
+def _geocentric(keys: GeoKeys) -> "CRS | None":
+    from pyproj import CRS
+
+    code = keys.known_code(GeoKey.GeodeticCRS)
+    if code is not None:
+        return CRS.from_epsg(code)
+    text = _user_geographic(keys)
+    if text is None:
+        return None
+    unit = _linear_unit(keys, GeoKey.GeogLinearUnits, GeoKey.GeogLinearUnitSize)
+    name = keys.text(GeoKey.GTCitation) or "unknown"
+    body = text[text.index(",DATUM[") : text.rindex(",UNIT[")]
+    return CRS.from_wkt(f"GEOCCS[{_quoted(name)}{body},UNIT[{_quoted(unit.name)},{unit.size!r}]]")
+
+
+def _local(keys: GeoKeys) -> "CRS | None":
+    """An engineering CRS where there is a name but nothing that ties it to the earth, as GDAL gives it."""
+    from pyproj import CRS
+
+    name = keys.text(GeoKey.GTCitation) or keys.text(GeoKey.ProjectedCitation)
+    if not name:
+        return None
+    unit = _linear_unit(keys)
+    return CRS.from_wkt(
+        f"LOCAL_CS[{_quoted(name)},UNIT[{_quoted(unit.name)},{unit.size!r}],AXIS[\"Easting\",EAST],AXIS[\"Northing\",NORTH]]"
+    )
+
+
+def _with_vertical(horizontal: "CRS", keys: GeoKeys) -> "CRS":
+    """Compound CRS where a GeoTIFF 1.1 file names a vertical CRS; GDAL leaves it out of GeoTIFF 1.0 files, as we do."""
+    from pyproj import CRS
+    from pyproj.crs import CompoundCRS
+
+    code = keys.known_code(GeoKey.Vertical)
+    if code is None or keys.revision < (1, 1) or len(horizontal.axis_info) > 2:  # noqa: PLR2004 - three dimensions
+        return horizontal
+    vertical = CRS.from_epsg(code)
+    if horizontal.is_geographic and vertical.is_geographic and len(vertical.axis_info) > 2:  # noqa: PLR2004 - likewise
+        return vertical  # GDAL writes a three-dimensional CRS as its horizontal part and, as vertical, its own code
+    if not vertical.is_vertical:
+        return horizontal
+    return CompoundCRS(name=f"{horizontal.name} + {vertical.name}", components=[horizontal, vertical])
+
+
+def _angular_unit(keys: GeoKeys) -> _Unit:
+    code = keys.known_code(GeoKey.GeogAngularUnits)
+    if code is not None:
+        return _unit(code, "angular")
+    size = keys.number(GeoKey.GeogAngularUnitSize)
+    if size is None or _close(size, _DEGREE):
+        return _Unit("degree", _DEGREE)
+    return _Unit("unknown", size)
+
+
+def _linear_unit(
+    keys: GeoKeys, unit: GeoKey = GeoKey.ProjLinearUnits, size: GeoKey = GeoKey.ProjLinearUnitSize
+) -> _Unit:
+    code = keys.known_code(unit)
+    if code is not None:
+        return _unit(code, "linear")
+    metres = keys.number(size)
+    return _Unit("metre", 1.0) if metres is None or metres == 1 else _Unit("unknown", metres)
+
+
+@lru_cache(maxsize=64)
+def _unit(code: int, category: str) -> _Unit:
+    from pyproj.database import get_units_map
+
+    for name, unit in get_units_map(auth_name="EPSG", category=category, allow_deprecated=True).items():
+        if unit.code == str(code):
+            return _Unit(name, unit.conv_factor)
+    raise CrsError(f"EPSG knows no {category} unit {code}")
+
+
+def _quoted(name: str) -> str:
+    """A WKT string; quotes inside are doubled."""
+    return '"' + name.replace('"', '""') + '"'
