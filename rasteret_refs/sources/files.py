@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,6 +51,21 @@ def expand(source: str, base: str | None = None) -> list[str]:
     if not found:
         raise NotFoundError(f"{path}: no file matches this glob")
     return found
+
+
+def glob_pattern(text: str) -> re.Pattern[str]:
+    """Regular expression of a glob over keys of a bucket: `*` stays within a folder, `**` does not.
+
+    Directories and keys that begin with a dot are matched like others. (`glob.translate` came with Python 3.13.)
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", text)
+    meaning = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pattern = "".join(
+        meaning.get(part) or (part.replace("[!", "[^", 1) if part.startswith("[") else re.escape(part))
+        for part in parts
+        if part
+    )
+    return re.compile(pattern + r"\Z")
 
 
 def read_list(text: str, base: str) -> list[str]:

@@ -11,7 +11,8 @@ from rasteret_refs.errors import SourceError
 URL_SCHEMES = frozenset({"http", "https", "s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "file"})
 """Schemes of objects; `file:` becomes a plain path."""
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):(//|/|$)")
-# GDAL's virtual file systems (https://gdal.org/en/stable/user/virtual_file_systems.html) that only name where bytes lie.
+# GDAL's virtual file systems that only name where bytes lie
+# (https://gdal.org/en/stable/user/virtual_file_systems.html).
 _VSI_SCHEMES = {"/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://", "/vsiadls/": "az://"}
 _SECRET_KEYS = frozenset(
     {

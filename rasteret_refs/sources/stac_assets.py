@@ -98,6 +98,11 @@ class AssetChoice:
         self._available: set[str] = set()
         self._items = 0
 
+    def __str__(self) -> str:
+        if self._wanted is None:
+            return "TIFF assets"
+        return f"one of the {'bands' if self._by_band else 'assets'} {', '.join(self._wanted)}"
+
     def pick(self, assets: Mapping[str, AssetFields]) -> list[tuple[str, str]]:
         """(name in the reference set, key of the asset) for one item, in the order asked for.
 

@@ -57,7 +57,7 @@ class ItemReader:
         try:
             return self._scene(scene_id, item, base)
         except RasteretRefsError as error:
-            # Messages below do not know the item; the type of the error is kept.
+            # What raised does not know the item; the type of the error is kept.
             raise type(error)(f"item {scene_id}: {error}") from error
 
     def _scene(self, scene_id: str, item: Mapping[str, Any], base: str | None) -> Scene:
@@ -69,7 +69,7 @@ class ItemReader:
         chosen = self.choice.pick(assets)
         if not chosen:
             kinds = ", ".join(f"{key} ({asset.get('type')})" for key, asset in assets.items()) or "none"
-            raise SourceError(f"expected TIFF assets of the names asked for, found {kinds}")
+            raise SourceError(f"expected {self.choice}, found {kinds}")
         place = _self_href(item) or base
         times = _times(properties)
         collection = item.get("collection") or properties.get("collection")
@@ -145,6 +145,8 @@ def _times(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def _footprint(item: Mapping[str, Any]) -> bytes | None:
     geometry = item.get("geometry")
+    if isinstance(geometry, bytes):  # STAC-GeoParquet
+        return geometry
     if isinstance(geometry, Mapping):
         return wkb_from_geojson(geometry)
     if item.get("bbox"):

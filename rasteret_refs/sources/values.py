@@ -1,6 +1,8 @@
 """What `resolve` hands to a build: a stream of scenes, and what must be remembered of where they came from."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from rasteret_refs.build.scene import Scene, SceneFailure
@@ -34,13 +36,29 @@ class Refusals:
         self.failures.append(SceneFailure(scene=scene, asset=asset, url=url, phase="resolve", error=error))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A source that is understood, but not asked yet."""
+
+    produce: Callable[[Refusals], Iterable[Scene]]
+    """Makes the scenes; refusals go to the collector that it is given."""
+    kind: str
+    """`files`, `stac`, `stac-api`, `table`, `rasteret`, `scenes` or `several`."""
+    axis: Axis
+    """`time` for scenes that come with datetimes, `scene` for plain files."""
+    total: int | None = None
+    """Scenes expected, where that is known beforehand."""
+    dataset: Any = None
+    """The catalog entry that the scenes belong to, if any."""
+    storage: Mapping[str, Any] = field(default_factory=dict)
+    """Options per URL prefix that the source itself asks for (the catalog's)."""
+
+
 class SceneStream:
     """Scenes of one source, made while iterating; iterate again and the source is asked again.
 
-    Parameters
+    Attributes
     ----------
-    produce
-        Makes the scenes; refusals go to the collector that it is given.
     recipe
         How the scenes are found, as JSON values without secrets: enough to ask again (`resolve_recipe`).
     axis
@@ -48,45 +66,42 @@ class SceneStream:
     storage
         Options per URL prefix: the catalog's, overlaid with the user's.
     dataset
-        The catalog entry that the scenes belong to, if any.
-    on_error
-        What happens with a scene that cannot be understood: see `Refusals`.
-    progress
-        Called after each scene.
+        The catalog entry that the scenes belong to, or None.
     total
-        Scenes expected, where that is known beforehand.
+        Scenes expected, where that is known beforehand; else None.
     """
 
     def __init__(
         self,
-        produce: Callable[[Refusals], Iterable[Scene]],
+        source: Source,
         *,
         recipe: Mapping[str, Any],
-        axis: Axis,
         storage: Mapping[str, Any] | None = None,
-        dataset: Any = None,
         on_error: OnError = "raise",
         progress: Progress | None = None,
-        total: int | None = None,
+        limit: int | None = None,
     ) -> None:
-        self._produce = produce
+        self._source = source
         self.recipe = recipe
-        self.axis: Axis = axis
-        self.storage: Mapping[str, Any] = dict(storage or {})
-        self.dataset = dataset
-        self.total = total
+        self.axis: Axis = source.axis
+        self.storage: Mapping[str, Any] = {**source.storage, **(storage or {})}
+        self.dataset = source.dataset
+        known = source.total
+        self.total = known if limit is None or known is None else min(known, limit)
+        self._limit = limit
         self._on_error: OnError = on_error
         self._progress = progress
         self._refusals = Refusals(on_error)
 
     @property
     def failures(self) -> tuple[SceneFailure, ...]:
-        """Scenes refused so far by the newest iteration."""
+        """Scenes refused so far by the newest iteration; complete when it has ended."""
         return tuple(self._refusals.failures)
 
     def __iter__(self) -> Iterator[Scene]:
         self._refusals = Refusals(self._on_error)
-        for count, scene in enumerate(self._produce(self._refusals), start=1):
+        scenes = islice(iter(self._source.produce(self._refusals)), self._limit)
+        for count, scene in enumerate(scenes, start=1):
             yield scene
             if self._progress is not None:
                 self._progress(count, self.total)
