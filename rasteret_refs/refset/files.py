@@ -1,0 +1,73 @@
+"""Where a reference set's own files are read from: a local directory, or a prefix behind any storage."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from rasteret_refs.errors import NotFoundError, ObjectError
+from rasteret_refs.objects.location import canonical, is_url
+
+
+class SetFiles(Protocol):
+    """Reads whole files of one reference set; picklable, safe in threads and after a fork."""
+
+    location: str
+    """The set's directory or URL, without trailing slash."""
+
+    def read(self, name: str) -> bytes:
+        """Return a file by its name relative to the set.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such file.
+        ObjectError
+            Storage did not give it.
+        """
+        ...
+
+
+def normalised(location: str | os.PathLike[str]) -> str:
+    """Return a set's location as an absolute path or a URL, without trailing slash."""
+    text = canonical(os.fspath(location))
+    return text if text == "/" else text.rstrip("/")
+
+
+class LocalFiles:
+    """Files of a directory."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    def read(self, name: str) -> bytes:
+        """See `SetFiles`."""
+        path = Path(self.location, name)
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFoundError(f"{path}: expected a file, got none") from error
+        except OSError as error:
+            raise ObjectError(f"{path}: expected a readable file, got: {error}") from error
+
+
+class ObjectFiles:
+    """Files behind storage, through `objects`."""
+
+    def __init__(self, location: str, storage: Mapping[str, Any] | None = None) -> None:
+        from rasteret_refs.objects.client import Objects
+
+        self.location = location
+        self._objects = Objects(storage)
+
+    def read(self, name: str) -> bytes:
+        """See `SetFiles`."""
+        from rasteret_refs.objects.blocking import run
+
+        return run(self._objects.read(f"{self.location}/{name}"))
+
+
+def files_of(location: str | os.PathLike[str], storage: Mapping[str, Any] | None = None) -> SetFiles:
+    """Return what reads the files of a set, by where it lies."""
+    text = normalised(location)
+    return ObjectFiles(text, storage) if is_url(text) else LocalFiles(text)
