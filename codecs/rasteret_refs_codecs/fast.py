@@ -1,0 +1,195 @@
+"""Fast decoding of a whole chain into a given output: bounded, in place where possible, and only the rows asked for.
+
+The pixels are those of the plain numcodecs chain, always; only time and memory differ.
+"""
+
+# ruff: noqa: PLR2004 - bit depths, byte counts and tag values say what they are
+
+import functools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numcodecs
+import numpy as np
+import numpy.typing as npt
+
+from rasteret_refs_codecs.band_first import BandFirst
+from rasteret_refs_codecs.base import MAXIMUM_CHUNK_BYTES, Bytes, CodecError, as_bytes
+from rasteret_refs_codecs.inflate import Decompress, decompressor, scratch
+from rasteret_refs_codecs.pad import Pad
+from rasteret_refs_codecs.rows import RowCodec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoder:
+    """A compiled chain. Stateless: one may serve any number of threads; the libraries release the GIL."""
+
+    dtype: np.dtype[Any]
+    """Of the decoded chunk."""
+    chunk_shape: tuple[int, ...]
+    """(rows, columns) or (bands, rows, columns)."""
+    decompress: Decompress | None
+    """The bounded decompressor; None where the chain is decoded codec by codec."""
+    steps: tuple[RowCodec, ...]
+    """Row codecs after decompression, in decoding order, without padding and deinterleaving at the end."""
+    band_first: bool
+    """Whether the samples are interleaved."""
+    short_rows: int
+    """Rows of a short last strip, 0 where none is allowed."""
+    codecs: tuple[Any, ...]
+    """The plain chain in decoding order."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded chunk."""
+        return math.prod(self.chunk_shape) * self.dtype.itemsize
+
+    def decode_into(self, data: Any, out: npt.NDArray[Any], rows: int | None = None) -> None:
+        """Decode a chunk, or its first rows, into `out`.
+
+        Parameters
+        ----------
+        data
+            The encoded chunk, as any buffer.
+        out
+            Of the chain's dtype and of the chunk's shape, but for the rows (last axis but one), of which there may
+            be fewer; any strides, so that it may be a window of a larger array.
+        rows
+            How many rows are needed, at most those of `out`; None for all of `out`'s. Others are left untouched.
+
+        Raises
+        ------
+        CodecError
+            The data do not decode to the chunk, or `out` does not fit.
+        """
+        target = self._target(out, rows)
+        encoded = as_bytes(data)
+        if self.decompress is None:
+            self._decode_plainly(encoded, target)
+        else:
+            self._decode_rows(encoded, target)
+
+    def _target(self, out: npt.NDArray[Any], rows: int | None) -> npt.NDArray[Any]:
+        """Return the rows of `out` to fill, as (bands, rows, columns)."""
+        wanted = out.shape[-2] if rows is None and out.ndim > 1 else rows
+        fits = (
+            out.dtype == self.dtype
+            and out.ndim == len(self.chunk_shape)
+            and out.shape[:-2] == self.chunk_shape[:-2]
+            and out.shape[-1] == self.chunk_shape[-1]
+            and wanted is not None
+            and 1 <= wanted <= out.shape[-2] <= self.chunk_shape[-2]
+        )
+        if not fits:
+            raise CodecError(
+                f"expected an output of {self.dtype} and shape {self.chunk_shape} (or fewer rows), "
+                f"got {out.dtype}, {out.shape}, rows={rows}"
+            )
+        target = out[..., :wanted, :]
+        return target if target.ndim == 3 else target[None]
+
+    def _decode_rows(self, data: Bytes, target: npt.NDArray[Any]) -> None:
+        """Decompress as many rows as `target` has, and run the row codecs on them."""
+        bands, rows, columns = target.shape
+        samples = bands if self.band_first else 1
+        first = self.steps[0] if self.steps else None
+        row_bytes = first.encoded_row_bytes if first else columns * samples * self.dtype.itemsize
+        direct = first is None and samples == 1 and target.flags.c_contiguous
+        size = rows * row_bytes
+        memory = target.reshape(-1).view(np.uint8) if direct else scratch.take(size)
+        decoded = self.decompress(data, memory, self.chunk_shape[-2] * row_bytes)  # type: ignore[misc] # not None: see decode_into
+        present = self._count_rows(decoded.size, row_bytes, rows)
+        if present < rows:
+            target[:, present:] = 0
+        if direct and np.shares_memory(decoded, memory):
+            return
+        chunky = target[:, :present].transpose(1, 2, 0)
+        run_rows(self.steps, decoded[: present * row_bytes], chunky)
+
+    def _count_rows(self, size: int, row_bytes: int, rows: int) -> int:
+        """Tell how many of the rows wanted `size` bytes hold, allowing only for a short last strip."""
+        if size >= rows * row_bytes:
+            return rows
+        if self.short_rows and size == self.short_rows * row_bytes:
+            return self.short_rows
+        short = f" or {self.short_rows * row_bytes} (last strip)" if self.short_rows else ""
+        raise CodecError(f"expected {rows * row_bytes} decoded bytes for {rows} rows{short}, got {size}")
+
+    def _decode_plainly(self, data: Bytes, target: npt.NDArray[Any]) -> None:
+        """Decode codec by codec, as Zarr does, and copy the rows wanted."""
+        decoded: Any = data
+        for codec in self.codecs:
+            decoded = codec.decode(decoded)
+        chunk = as_bytes(decoded)
+        if chunk.size != self.nbytes:
+            raise CodecError(f"expected {self.nbytes} decoded bytes, got {chunk.size}")
+        whole = chunk.view(self.dtype).reshape((-1, *self.chunk_shape[-2:]))
+        np.copyto(target, whole[:, : target.shape[1]])
+
+
+def run_rows(steps: Sequence[RowCodec], data: Bytes, out: npt.NDArray[Any]) -> None:
+    """Run row codecs on whole rows, the last one writing into `out` of shape (rows, columns, samples)."""
+    for step in steps[:-1]:
+        between = np.empty(out.shape, step.decoded_dtype)
+        step.decode_rows(data, between)
+        data = between.reshape(-1).view(np.uint8)
+    if steps:
+        steps[-1].decode_rows(data, out.view(steps[-1].decoded_dtype))
+    else:
+        np.copyto(out, data.view(out.dtype).reshape(out.shape))
+
+
+def compile_decoder(
+    filters: Sequence[Mapping[str, Any]] | None,
+    compressor: Mapping[str, Any] | None,
+    dtype: Any,
+    chunk_shape: Sequence[int],
+) -> Decoder:
+    """Compile what `.zarray` says into a decoder; cached by configuration.
+
+    Parameters
+    ----------
+    filters, compressor
+        numcodecs configurations, as in Zarr v2 metadata.
+    dtype, chunk_shape
+        Of the decoded chunk: (rows, columns) or (bands, rows, columns).
+
+    Raises
+    ------
+    CodecError
+        A configuration is invalid or the chunk larger than `MAXIMUM_CHUNK_BYTES`.
+    """
+    key = json.dumps([list(filters or ()), compressor], sort_keys=True)
+    return _compile(key, np.dtype(dtype).str, tuple(int(size) for size in chunk_shape))
+
+
+@functools.lru_cache(maxsize=4096)
+def _compile(key: str, dtype: str, chunk_shape: tuple[int, ...]) -> Decoder:
+    filters, compressor = json.loads(key)
+    if len(chunk_shape) not in {2, 3} or min(chunk_shape) < 1:
+        raise CodecError(f"expected a chunk of (rows, columns) or (bands, rows, columns), got {chunk_shape}")
+    size = math.prod(chunk_shape) * np.dtype(dtype).itemsize
+    if size > MAXIMUM_CHUNK_BYTES:
+        raise CodecError(f"expected a chunk of at most {MAXIMUM_CHUNK_BYTES} bytes, got {size}")
+    chain = [numcodecs.get_codec(config) for config in [compressor, *reversed(filters)] if config]
+    tail = list(chain[1:] if compressor else chain)
+    interleaved = bool(tail) and isinstance(tail[-1], BandFirst)
+    if interleaved:
+        tail.pop()
+    padded = bool(tail) and isinstance(tail[-1], Pad)
+    short_rows = tail.pop().short_rows if padded else 0
+    by_rows = all(isinstance(codec, RowCodec) and not isinstance(codec, BandFirst | Pad) for codec in tail)
+    # Without deinterleaving only one band's rows follow each other in the decoded bytes.
+    by_rows = by_rows and (interleaved or len(chunk_shape) == 2 or chunk_shape[0] == 1)
+    return Decoder(
+        dtype=np.dtype(dtype),
+        chunk_shape=chunk_shape,
+        decompress=decompressor(compressor) if by_rows else None,
+        steps=tuple(tail) if by_rows else (),
+        band_first=interleaved,
+        short_rows=short_rows,
+        codecs=tuple(chain),
+    )

@@ -1,0 +1,129 @@
+"""Bounded decompression: the standard compressors, never writing more bytes than a chunk has, and fewer on request."""
+
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import imagecodecs
+import numpy as np
+
+from rasteret_refs_codecs.base import Bytes, CodecError, as_bytes
+
+try:
+    from isal import isal_zlib as stoppable_zlib
+except ImportError:  # isal is optional here: the standard library stops early as well, only slower
+    stoppable_zlib = zlib
+
+type Decompress = Callable[[Bytes, Bytes, int], Bytes]
+"""(encoded bytes, output that bounds the result, bytes of the whole chunk) → leading bytes of the decoded chunk."""
+
+_SCRATCH_BYTES = 32 * 1024 * 1024
+_SLACK = 65536
+
+
+class _Scratch(threading.local):
+    """Memory that each thread decodes into again and again: fresh pages would cost as much as inflating."""
+
+    def __init__(self) -> None:
+        self.memory: Bytes = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> Bytes:
+        """Return `size` bytes, valid until this thread asks again."""
+        if size > _SCRATCH_BYTES:
+            return np.empty(size, np.uint8)
+        if self.memory.size < size:
+            self.memory = np.empty(size, np.uint8)
+        return self.memory[:size]
+
+
+scratch = _Scratch()
+
+
+def decompressor(config: Mapping[str, Any] | None) -> Decompress | None:
+    """Return the bounded equivalent of a numcodecs configuration, or None where there is none."""
+    if config is None:
+        return _copy_nothing
+    return _DECOMPRESSORS.get(str(config["id"]))
+
+
+def _copy_nothing(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
+    return data[: out.size]
+
+
+def _inflate(data: Bytes, out: Bytes, whole: int) -> Bytes:
+    """Inflate; igzip where it may stop early, libdeflate where it may not."""
+    if out.size >= whole:
+        try:
+            return as_bytes(imagecodecs.deflate_decode(data, out=out))
+        except imagecodecs.DeflateError:
+            # Too long, truncated or damaged: the standard library tells which, and takes what libtiff takes.
+            return _inflate_stepwise(data, out.size)
+    stream = stoppable_zlib.decompressobj()
+    try:
+        return np.frombuffer(stream.decompress(data, out.size), np.uint8)
+    except stoppable_zlib.error as error:
+        raise CodecError(f"expected a zlib stream of {out.size} bytes, got damaged data: {error}") from error
+
+
+def _inflate_stepwise(data: Bytes, size: int) -> Bytes:
+    stream = zlib.decompressobj()
+    try:
+        decoded = stream.decompress(data, size)
+        if len(decoded) < size and not stream.eof:
+            raise CodecError(f"expected a zlib stream of {size} bytes, got one that ends after {len(decoded)}")
+        if len(decoded) == size and not stream.eof:
+            # Let the check sum speak, if it follows at once; anything further is excess, and ignored.
+            stream.decompress(stream.unconsumed_tail, 1)
+    except zlib.error as error:
+        raise CodecError(f"expected a zlib stream of {size} bytes, got damaged data: {error}") from error
+    return np.frombuffer(decoded, np.uint8)
+
+
+def _unzstd(data: Bytes, out: Bytes, whole: int) -> Bytes:
+    """Decode Zstandard frames, which cannot stop early; a little excess is ignored."""
+    memory = out if out.size >= whole else scratch.take(whole)
+    try:
+        return as_bytes(imagecodecs.zstd_decode(data, out=memory))[: out.size]
+    except imagecodecs.ZstdError:
+        try:
+            return as_bytes(imagecodecs.zstd_decode(data, out=2 * whole + _SLACK))[: out.size]
+        except imagecodecs.ZstdError as error:
+            raise CodecError(f"expected a zstd frame of {whole} bytes, got damaged data: {error}") from error
+
+
+def _unlzma(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
+    try:
+        return as_bytes(imagecodecs.lzma_decode(data, out=out))
+    except imagecodecs.LzmaError as error:
+        raise CodecError(f"expected an xz stream of {out.size} bytes, got damaged data: {error}") from error
+
+
+def _unlzw(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
+    """Decode TIFF's LZW, old-style streams (least significant bit first) included; stops when `out` is full."""
+    try:
+        return as_bytes(imagecodecs.lzw_decode(data, out=out))
+    except imagecodecs.ImcdError as error:
+        raise CodecError(f"expected an LZW stream of {out.size} bytes, got damaged data: {error}") from error
+
+
+def _unpackbits(data: Bytes, out: Bytes, whole: int) -> Bytes:
+    """Decode PackBits, whose output is at most 64 times its input."""
+    memory = out if out.size >= whole else scratch.take(whole)
+    try:
+        return as_bytes(imagecodecs.packbits_decode(data, out=memory))[: out.size]
+    except imagecodecs.ImcdError:
+        # Longer than the chunk, or damaged: decoding all of it tells which.
+        try:
+            return as_bytes(imagecodecs.packbits_decode(data))[: out.size]
+        except imagecodecs.ImcdError as error:
+            raise CodecError(f"expected a PackBits stream of {whole} bytes, got damaged data: {error}") from error
+
+
+_DECOMPRESSORS: dict[str, Decompress] = {
+    "zlib": _inflate,
+    "zstd": _unzstd,
+    "lzma": _unlzma,
+    "imagecodecs_lzw": _unlzw,
+    "imagecodecs_packbits": _unpackbits,
+}
