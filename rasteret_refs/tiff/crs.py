@@ -19,7 +19,9 @@ _ESRI_PREFIX = "ESRI PE String ="
 _DEGREE = pi / 180
 _NOISE = 1e-10
 """Relative difference of ellipsoids below which a file's rounding, not another ellipsoid, is meant."""
-_SPHEROID = re.compile(r'SPHEROID\["(?P<name>[^"]*)",(?P<a>[^,\]]+),(?P<rf>[^,\]]+)(?P<rest>(?:,AUTHORITY\[[^\]]*\])?\])')
+_SPHEROID = re.compile(
+    r'SPHEROID\["(?P<name>[^"]*)",(?P<a>[^,\]]+),(?P<rf>[^,\]]+)(?P<rest>(?:,AUTHORITY\[[^\]]*\])?\])'
+)
 _LATITUDE_FIRST = 'AXIS["Latitude",NORTH],AXIS["Longitude",EAST]'
 _UNKNOWN_GEOGRAPHIC = (
     'GEOGCS["unknown",DATUM["unnamed",SPHEROID["unretrievable - using WGS84",6378137,298.257223563]],'
@@ -116,9 +118,9 @@ def _projected(keys: GeoKeys) -> "CRS | None":
 
 def _registered_operation(code: int, base: "CRS") -> str:
     """WKT 1 of the projection of an EPSG conversion, such as 16043 (UTM zone 43N)."""
-    from pyproj.crs import CoordinateOperation, GeographicCRS, ProjectedCRS
+    from pyproj.crs import GeographicCRS, ProjectedCRS
 
-    operation = CoordinateOperation.from_epsg(code)
+    operation = _registered("CoordinateOperation", code)
     datum = base.datum if base.datum is not None else "World Geodetic System 1984"
     made = ProjectedCRS(operation, name="unnamed", geodetic_crs=GeographicCRS(datum=datum))
     text = made.to_wkt("WKT1_GDAL")
@@ -161,7 +163,7 @@ def _user_geographic(keys: GeoKeys) -> str | None:
         return None
     datum = names.get("Datum", "unknown")
     if datum_code is not None:
-        datum = _datum(datum_code)["name"]
+        datum = _registered("Datum", datum_code).name
     shift = keys.numbers(GeoKey.GeogTOWGS84)
     to_wgs84 = f",TOWGS84[{','.join(map(repr, (*shift, 0.0, 0.0, 0.0, 0.0)[:7]))}]" if len(shift) in {3, 7} else ""
     unit = _angular_unit(keys)
@@ -181,10 +183,11 @@ def _names(citation: str | None) -> dict[str, str]:
     return found or {"GCS Name": citation}
 
 
-def _datum(code: int) -> dict[str, Any]:
-    from pyproj.crs import Datum
+def _registered(kind: str, code: int) -> Any:
+    """Return a part of a CRS from the EPSG registry: pyproj exports these classes, but its stubs do not say so."""
+    import pyproj.crs
 
-    return Datum.from_epsg(code).to_json_dict()
+    return getattr(pyproj.crs, kind).from_epsg(code)
 
 
 def _inverse_flattening(keys: GeoKeys) -> float | None:
@@ -199,13 +202,11 @@ def _inverse_flattening(keys: GeoKeys) -> float | None:
 
 
 def _ellipsoid(keys: GeoKeys, names: dict[str, str], datum_code: int | None) -> str | None:
-    from pyproj.crs import Datum, Ellipsoid
-
     major, flattening = keys.number(GeoKey.EllipsoidSemiMajorAxis), _inverse_flattening(keys)
     code = keys.known_code(GeoKey.Ellipsoid)
-    known = Ellipsoid.from_epsg(code) if code is not None else None
+    known = _registered("Ellipsoid", code) if code is not None else None
     if known is None and datum_code is not None:
-        known = Datum.from_epsg(datum_code).ellipsoid
+        known = _registered("Datum", datum_code).ellipsoid
     if known is not None:
         name = known.name
         major = known.semi_major_metre if major is None else major
@@ -218,11 +219,9 @@ def _ellipsoid(keys: GeoKeys, names: dict[str, str], datum_code: int | None) -> 
 
 
 def _prime_meridian(keys: GeoKeys, names: dict[str, str]) -> str:
-    from pyproj.crs import PrimeMeridian
-
     code = keys.known_code(GeoKey.PrimeMeridian)
     if code is not None:
-        meridian = PrimeMeridian.from_epsg(code)
+        meridian = _registered("PrimeMeridian", code)
         longitude = meridian.longitude * meridian.unit_conversion_factor / _angular_unit(keys).size
         return f"PRIMEM[{_quoted(meridian.name)},{longitude!r}]"
     longitude = keys.number(GeoKey.PrimeMeridianLong) or 0.0
@@ -257,7 +256,7 @@ def _local(keys: GeoKeys) -> "CRS | None":
         return None
     unit = _linear_unit(keys)
     return CRS.from_wkt(
-        f"LOCAL_CS[{_quoted(name)},UNIT[{_quoted(unit.name)},{unit.size!r}],AXIS[\"Easting\",EAST],AXIS[\"Northing\",NORTH]]"
+        f'LOCAL_CS[{_quoted(name)},UNIT[{_quoted(unit.name)},{unit.size!r}],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
     )
 
 

@@ -61,7 +61,7 @@ def _transform(geo: GeoTags, shift: float) -> Affine | None:
     if len(scale) > 1 and scale[0] != 0 and scale[1] != 0:
         if len(tie) < _TIEPOINT:
             return None
-        # GDAL takes a negative y scale, against the specification, as if it were positive: files that have it mean that.
+        # A negative y scale is taken as if it were positive: GDAL knows that files which have it mean that.
         across, down = scale[0], -abs(scale[1])
         column, row, x, y = tie[0] + shift, tie[1] + shift, tie[3], tie[4]
         return across, 0.0, x - column * across, 0.0, down, y - row * down

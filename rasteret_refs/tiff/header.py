@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from struct import Struct
-from types import MappingProxyType
 
 from rasteret_refs.errors import NotATiffError, TiffError, TruncatedError
 
@@ -98,7 +97,7 @@ def _what(start: bytes, size: int | None) -> str:
 
 _ghosts: dict[bytes, Mapping[str, str]] = {}
 _GHOSTS_KEPT = 256
-EMPTY_GHOST: Mapping[str, str] = MappingProxyType({})
+EMPTY_GHOST: Mapping[str, str] = {}
 
 
 def read_ghost(body: bytes) -> Mapping[str, str]:
@@ -115,5 +114,5 @@ def read_ghost(body: bytes) -> Mapping[str, str]:
             _ghosts.clear()
         lines = body.decode("utf-8", "replace").split("\n")
         pairs = (line.strip(" \0").partition("=") for line in lines)
-        found = _ghosts[body] = MappingProxyType({key: value for key, mark, value in pairs if mark})
+        found = _ghosts[body] = {key: value for key, mark, value in pairs if mark}
     return found
