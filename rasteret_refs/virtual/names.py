@@ -1,9 +1,9 @@
-"""Names that every reader of a reference set takes as they are: which ones are allowed, and how ids are made unique.
+r"""Names that every reader of a reference set takes as they are: which ones are allowed, and how ids are made unique.
 
 The rule for assets and scene columns, which become names of Zarr arrays and so path segments of keys, files and URLs:
 
 - 1 to 128 printable characters without white space (`coordinates` lists names separated by spaces);
-- no separator (`/`, `\\`), nothing that URLs or file systems take for something else (`# ? % * : " < > |`);
+- no separator (`/`, `\`), nothing that URLs or file systems take for something else (`# ? % * : " < > |`);
 - no leading dot (fsspec takes `.z…` for metadata, servers hide dot files) and not `__` in front (reserved by Zarr v3);
 - not the name of a dimension or coordinate of ours, and nothing that we derive from another asset's name.
 """
