@@ -36,7 +36,7 @@ def chunk_table(
     expected = description.chunk_count
     if len(offsets) < expected:
         raise TiffError(f"{tag_name(tag)}: expected {expected} offsets, found {len(offsets)}")
-    offsets = offsets[:expected]
+    offsets = offsets if len(offsets) == expected else offsets[:expected]
     single = expected == 1 and not description.tiled
     if byte_counts is None:
         byte_counts = _estimated(description, offsets, size)
@@ -44,7 +44,7 @@ def chunk_table(
         raise TiffError(f"expected {expected} byte counts of tiles or strips, found {len(byte_counts)}")
     elif single and _looks_bad(description, int(offsets[0]), int(byte_counts[0]), size):
         byte_counts = _estimated(description, offsets, size)
-    else:
+    elif len(byte_counts) > expected:
         byte_counts = byte_counts[:expected]
     if not (byte_counts.all() and offsets.all()):
         # GDAL: a chunk without bytes is sparse, wherever its offset points (GTiffDataset::IsBlockAvailable).
@@ -52,6 +52,10 @@ def chunk_table(
         if not offsets[present].all():
             raise TiffError(f"{tag_name(tag)}: offset 0 for a tile or strip that has bytes")
         offsets = np.where(present, offsets, 0)
+    if byte_counts.base is not None:
+        byte_counts = byte_counts.copy()  # a slice would keep values alive that nobody needs
+    if offsets.base is not None:
+        offsets = offsets.copy()
     offsets.flags.writeable = byte_counts.flags.writeable = False
     return offsets, byte_counts
 

@@ -28,6 +28,7 @@ _UNKNOWN_GEOGRAPHIC = (
     f'PRIMEM["Greenwich",0],UNIT["unknown",0.0174532925199433],{_LATITUDE_FIRST}]'
 )
 """What GDAL takes where a file says no more than that it is geographic."""
+_LONGEST_CITATION = 32 * 1024
 _CERTAIN = 100
 """PROJ's confidence that two CRSs are one: also the names agree."""
 
@@ -53,13 +54,16 @@ def crs_of(keys: GeoKeys) -> tuple["CRS", int | None] | None:
     """
     from pyproj.exceptions import CRSError, ProjError
 
+    if any(isinstance(value, str) and len(value) > _LONGEST_CITATION for value in keys.values.values()):
+        raise CrsError(f"a citation of more than {_LONGEST_CITATION} characters")
     try:
         horizontal = _horizontal(keys)
         if horizontal is None:
             return None
         crs = _identified(_with_vertical(horizontal, keys))
         return crs, crs.to_epsg(min_confidence=_CERTAIN)
-    except (CRSError, ProjError) as error:
+    except (CRSError, ProjError, ValueError, TypeError, ArithmeticError, KeyError, AttributeError) as error:
+        # pyproj reports some senseless codes, names and numbers in ways of its own
         raise CrsError(f"PROJ refuses the CRS: {error}") from error
 
 

@@ -275,11 +275,15 @@ def _annotations(tags: TagValues) -> dict[str, Any]:
 
 def describe_geo(tags: TagValues, *, has_rpc: bool) -> GeoTags:
     """Collect the georeferencing tags as they stand."""
+    try:
+        directory = tags.integers(Tag.GeoKeyDirectory)
+    except TiffError:
+        directory = ()  # not a directory: no CRS, but an image all the same
     return GeoTags(
         pixel_scale=tuple(map(float, tags.numbers(Tag.ModelPixelScale))),
         tiepoints=tuple(map(float, tags.numbers(Tag.ModelTiepoint))),
         transformation=tuple(map(float, tags.numbers(Tag.ModelTransformation))),
-        key_directory=tags.integers(Tag.GeoKeyDirectory),
+        key_directory=directory,
         double_params=tuple(map(float, tags.numbers(Tag.GeoDoubleParams))),
         ascii_params=_ascii_params(tags),
         has_rpc=has_rpc,

@@ -1,6 +1,7 @@
 """GeoKeys and model tags to CRS and affine transform, as GDAL gives them."""
 
 from functools import lru_cache
+from math import isfinite
 
 from rasteret_refs.tiff.crs import CrsError, crs_of
 from rasteret_refs.tiff.geokeys import GeoKey, GeoKeys, read_geokeys
@@ -27,6 +28,8 @@ def _georeference(geo: GeoTags) -> Georeference | None:
     keys = read_geokeys(geo)
     is_point = keys.code(GeoKey.GTRasterType) == _PIXEL_IS_POINT
     transform = _transform(geo, 0.5 if is_point else 0.0)
+    if transform is not None and not all(map(isfinite, transform)):
+        transform = None
     gcps = () if transform is not None else _ground_control_points(geo, 0.5 if is_point else 0.0)
     wkt, epsg, problem = _crs(geo.key_directory, geo.double_params, geo.ascii_params)
     if wkt is None and problem is None and transform is None and not gcps:

@@ -12,7 +12,7 @@ from struct import Struct
 
 from rasteret_refs.errors import LimitError
 from rasteret_refs.tiff.header import Format
-from rasteret_refs.tiff.tags import CHUNK_TAGS, FIELD_TYPES, GEO_TAGS, TEXT_TAGS, FieldType, Tag, tag_name
+from rasteret_refs.tiff.tags import BLOB_TAGS, CHUNK_TAGS, FIELD_TYPES, GEO_TAGS, TEXT_TAGS, FieldType, Tag, tag_name
 from rasteret_refs.tiff.values import Limits
 
 _KNOWN = frozenset(map(int, Tag)) - {int(Tag.RPCCoefficient)}
@@ -63,6 +63,12 @@ def _picker(indexes: tuple[int, ...]) -> Callable[[tuple[bytes, ...]], tuple[byt
     return itemgetter(*indexes)
 
 
+def _bound(tag: int, limits: Limits) -> int:
+    if tag in CHUNK_TAGS:
+        return limits.array_bytes
+    return limits.text_bytes if tag in BLOB_TAGS | TEXT_TAGS else limits.list_bytes
+
+
 def compile_layout(form: Format, heads: tuple[bytes, ...], limits: Limits) -> Layout:
     """Compile what comes before the values: tag, type and count of each entry.
 
@@ -90,7 +96,7 @@ def compile_layout(form: Format, heads: tuple[bytes, ...], limits: Limits) -> La
         nbytes = count * field_type.size
         if tag in TEXT_TAGS and nbytes > limits.note_bytes:
             continue
-        bound = limits.array_bytes if tag in CHUNK_TAGS else limits.text_bytes
+        bound = _bound(tag, limits)
         if nbytes > bound:
             raise LimitError(
                 f"{tag_name(tag)} has {count} values of type {field_type.name}: {nbytes} bytes, allowed are {bound}"

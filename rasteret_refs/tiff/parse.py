@@ -29,6 +29,8 @@ READ_AHEAD = 16 * 1024
 """Bytes asked for where an IFD lies outside what is known: its length is unknown, and its arrays mostly follow it."""
 COALESCING_GAP = 16 * 1024
 """Missing ranges nearer than this are asked for as one."""
+_MEMORY_A_BYTE = 16
+"""Memory that a byte of a tag's numbers or text takes as Python values, at worst."""
 _LARGEST_OFFSET = 1 << 62
 """Room for the sum of an offset and a byte count in int64."""
 
@@ -73,7 +75,10 @@ def parse(windows: Windows, *, limits: Limits = DEFAULT_LIMITS) -> TiffFile | Ne
     parser.chain(first, page=None)
     parser.sub_chains()
     if parser.missing:
-        return NeedsBytes(ranges=coalesce(parser.missing))
+        ranges = coalesce(parser.missing)
+        if (total := sum(each.stop - each.start for each in ranges)) > limits.header_bytes:
+            raise LimitError(f"the header takes {total} more bytes, allowed are {limits.header_bytes}")
+        return NeedsBytes(ranges=ranges)
     parser.images.sort(key=lambda image: (image.page, image.parent is not None))
     return TiffFile(
         images=tuple(parser.images),
@@ -100,7 +105,7 @@ class _Parser:
     """What is known while one file is parsed."""
 
     __slots__ = (
-        "_form", "_interner", "_limits", "_pending", "_size", "_view", "_visited",
+        "_described", "_entries", "_form", "_interner", "_limits", "_memory", "_pending", "_size", "_view", "_visited",
         "end", "images", "missing", "refused",
     )  # fmt: skip
 
@@ -111,6 +116,10 @@ class _Parser:
         self._view = windows.view
         self._interner: Interner = interner(limits)
         self._visited: set[int] = set()
+        self._described: set[int] = set()
+        """Descriptions (by `id`) whose memory is accounted for."""
+        self._entries = 0
+        self._memory = 0
         self._pending: list[tuple[int, int]] = []
         """SubIFDs still to be read: (offset, page)."""
         self.images: list[TiffImage] = []
@@ -199,6 +208,9 @@ class _Parser:
         count = int.from_bytes(view, form.order_name)  # type: ignore[arg-type]
         if not 0 < count <= self._limits.entries:
             raise LimitError(f"the IFD at {offset} has {count} entries, allowed are 1 to {self._limits.entries}")
+        self._entries += count
+        if self._entries > self._limits.all_entries:
+            raise LimitError(f"the IFDs have more than {self._limits.all_entries} entries together")
         stop = start + count * form.entry_size
         body = self._fetch(start, stop)
         if body is None:
@@ -234,7 +246,11 @@ class _Parser:
         if len(self.missing) > already_missing or offsets is None:
             return
         description: ImageDescription = self._interner.description(layout, layout.pick(values), outline, geo)
+        if id(description) not in self._described:
+            self._described.add(id(description))
+            self._account(_MEMORY_A_BYTE * (sum(map(len, outline)) + sum(map(len, geo))))
         offsets, byte_counts = chunk_table(description, offsets, byte_counts, self._size, where.tag)
+        self._account(offsets.nbytes + byte_counts.nbytes)
         self.images.append(
             TiffImage(
                 description=description,
@@ -245,6 +261,12 @@ class _Parser:
                 parent=parent,
             )
         )
+
+    def _account(self, cost: int) -> None:
+        """Refuse a file whose many IFDs, each within its limits, would fill the memory together."""
+        self._memory += cost
+        if self._memory > self._limits.header_bytes:
+            raise LimitError(f"the values of all IFDs take more than {self._limits.header_bytes} bytes of memory")
 
     def _outline(self, entry: Entry, values: tuple[bytes, ...]) -> bytes:
         """Bytes of a value that stands elsewhere in the file; empty after noting that they are missing."""

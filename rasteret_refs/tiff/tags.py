@@ -72,6 +72,10 @@ TEXT_TAGS = frozenset({Tag.ImageDescription, Tag.Software, Tag.DateTime})
 """Texts that describe but decide nothing."""
 
 
+BLOB_TAGS = frozenset({Tag.JPEGTables, Tag.GeoAsciiParams, Tag.GDALMetadata, Tag.GDALNoData})
+"""Texts and blobs that decide something, kept as they are."""
+
+
 class FieldType(NamedTuple):
     """How the values of a field type lie in the file."""
 

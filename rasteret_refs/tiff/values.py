@@ -184,15 +184,21 @@ class NeedsBytes:
 class Limits:
     """Named bounds on what a header may ask for (hostile files)."""
 
-    ifds: int = 1024
+    ifds: int = 4096
     entries: int = 4096
     """Entries of one IFD."""
+    all_entries: int = 131_072
+    """Entries of all IFDs together."""
     array_bytes: int = 32 * 1024 * 1024
     """Bytes of one tag's array of chunk offsets or byte counts."""
     text_bytes: int = 4 * 1024 * 1024
-    """Bytes of any other tag that decides something: GDAL_METADATA, JPEGTables, GeoKeys, tiepoints, …"""
+    """Bytes of a text or blob that decides something: GDAL_METADATA, JPEGTables, GeoAsciiParams, …"""
+    list_bytes: int = 1024 * 1024
+    """Bytes of any other tag's numbers: colour maps, tiepoints, GeoKeys, …"""
     note_bytes: int = 64 * 1024
     """Bytes of a text that decides nothing (ImageDescription, Software, DateTime): longer ones are left out."""
+    header_bytes: int = 96 * 1024 * 1024
+    """Memory that one file's values may take, by estimate, and bytes that one round of `NeedsBytes` may ask for."""
     chunks: int = 4_000_000
     """Chunks of one image."""
     chunk_bytes: int = 1 << 31

@@ -15,7 +15,8 @@ class _Page:
     image: TiffImage
     mask: TiffImage | None = None
     overviews: list[TiffImage] = field(default_factory=list)
-    overview_masks: list[TiffImage] = field(default_factory=list)
+    overview_masks: dict[tuple[int, int], list[TiffImage]] = field(default_factory=dict)
+    """By width and height."""
 
 
 def pyramids(file: TiffFile) -> tuple[Pyramid, ...]:
@@ -63,7 +64,7 @@ def _attach(page: _Page, image: TiffImage) -> None:
     elif found.role is Role.MASK and page.mask is None and _masks(image, page.image):
         page.mask = image
     elif found.role is Role.OVERVIEW_MASK:
-        page.overview_masks.append(image)
+        page.overview_masks.setdefault((found.width, found.height), []).append(image)
 
 
 def _masks(mask: TiffImage, image: TiffImage) -> bool:
@@ -82,6 +83,8 @@ def _levels(page: _Page) -> tuple[Level, ...]:
         factor = decimation(page.image.description, overview.description)
         if factor in levels:
             continue  # two overviews of one factor: the first counts, as in GDAL's search for a best one
-        mask = next((mask for mask in page.overview_masks if _masks(mask, overview)), None)
+        size = overview.description.width, overview.description.height
+        candidates = page.overview_masks.get(size, ())
+        mask = next((mask for mask in candidates if _masks(mask, overview)), None)
         levels[factor] = Level(factor=factor, image=overview, mask=mask)
     return tuple(levels[factor] for factor in sorted(levels))
