@@ -14,7 +14,7 @@ from rasteret_refs.errors import SourceError
 
 type CommercialUse = bool | Literal["unknown"]
 
-KINDS = frozenset({"stac-api", "stac-static", "table", "none"})
+KINDS = frozenset({"stac-api", "stac-static", "table", "tiles", "none"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,12 @@ class Dataset:
     title: str
     description: str = ""
     kind: str = "stac-api"
-    """`stac-api`, `stac-static`, `table`, or `none` where there is nothing to search."""
+    """`stac-api`, `stac-static`, `table`, `tiles`, or `none` where there is nothing to search."""
     endpoint: str | None = None
-    """Landing page of the API, the catalog's document, or the table."""
+    """Landing page of the API, the catalog's document, the table, or a glob of tiles."""
     collection: str | None = None
+    tile_degrees: float | None = None
+    """For tiles named by their south-western corner: how wide and high they are."""
     assets: tuple[str, ...] = ()
     """Assets that are taken when none are named."""
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +83,8 @@ class Dataset:
             raise SourceError(f"dataset {self.id}: expected an endpoint, found none")
         if self.kind == "stac-api" and not self.collection:
             raise SourceError(f"dataset {self.id}: expected a collection of its API, found none")
+        if self.kind == "tiles" and not self.tile_degrees:
+            raise SourceError(f"dataset {self.id}: expected tile_degrees of its tiles, found none")
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON values, for `--json`."""

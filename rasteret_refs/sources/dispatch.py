@@ -149,15 +149,18 @@ class Dispatcher:
         except UnicodeDecodeError as error:
             raise SourceError(f"{location}: expected a list of paths and URLs in UTF-8: {error}") from error
 
-    def _remote_glob(self, text: str) -> list[str]:
+    def _remote_glob(self, text: str, storage: Mapping[str, Any] | None = None) -> list[str]:
         from rasteret_refs.sources.fetching import list_objects
+        from rasteret_refs.sources.storage import merged
 
         self._options.consent.check(text)
         folder = text[: text.index("*")].rpartition("/")[0] + "/"
         if folder.count("/") < 3:  # noqa: PLR2004 - scheme://bucket/
             raise SourceError(f"{text}: expected a bucket without signs of a glob")
         pattern = glob_pattern(text[len(folder) :])
-        keys = sorted(key for key, _ in list_objects(folder, self._options.storage) if pattern.match(key))
+        keys = sorted(
+            key for key, _ in list_objects(folder, merged(storage or {}, self._options.storage)) if pattern.match(key)
+        )
         if not keys:
             raise NotFoundError(f"{text}: no object matches this glob")
         return [folder + key for key in keys]
@@ -321,6 +324,14 @@ class Dispatcher:
         elif dataset.kind == "table":
             part = self._table(dataset.endpoint, dataset)
             produce, kind = part.produce, part.kind
+        elif dataset.kind == "tiles":
+            from rasteret_refs.sources.tiles import tile_scenes
+
+            def produce(refusals: Refusals) -> Iterable[Scene]:
+                urls = self._remote_glob(dataset.endpoint, dataset.storage)
+                return tile_scenes(urls, dataset, self._options.wanted, refusals)
+
+            kind = "tiles"
         else:
 
             def produce(refusals: Refusals) -> Iterable[Scene]:

@@ -75,7 +75,7 @@ class ItemReader:
         collection = item.get("collection") or properties.get("collection")
         return Scene(
             id=scene_id,
-            assets=tuple(self._asset(name, assets[key], place) for name, key in chosen),
+            assets=tuple(self._asset(name, key, assets[key], place) for name, key in chosen),
             datetime=times["datetime"],
             start_datetime=times["start_datetime"],
             end_datetime=times["end_datetime"],
@@ -84,11 +84,13 @@ class ItemReader:
             properties={key: without_credentials(value) for key, value in properties.items() if key not in _TIMES},
         )
 
-    def _asset(self, name: str, fields: Mapping[str, Any], place: str | None) -> Asset:
+    def _asset(self, name: str, key: str, fields: Mapping[str, Any], place: str | None) -> Asset:
         href, signature = unsigned(absolute(str(fields["href"]), place))
         href = rewritten(href, self.url_rewrite)
         self.consent.check(href)
         kept = {key: without_credentials(value) for key, value in fields.items() if key != "href"}
+        if name != key:
+            kept["refs:key"] = key  # what the item calls it: rules of radiometry go by that name
         if signature:
             kept["refs:signed"] = signature
         return Asset(name=name, href=href, properties=kept)

@@ -64,6 +64,18 @@ def longest_prefix(storage: Mapping[str, Any], url: str) -> Any:
     return storage[max(matching, key=len)] if matching else None
 
 
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of two sources; where both have a prefix, `above` counts option by option."""
+    result = dict(below)
+    for prefix, options in above.items():
+        lower = result.get(prefix)
+        if isinstance(lower, Mapping) and isinstance(options, Mapping):
+            result[prefix] = {**lower, **options}
+        else:
+            result[prefix] = options
+    return result
+
+
 def public_storage(storage: Mapping[str, Any]) -> dict[str, Any]:
     """Options without anything secret, fit to be recorded in a reference set."""
 

@@ -8,6 +8,7 @@ from rasteret_refs.errors import SourceError
 from rasteret_refs.sources.item_filter import ItemFilter
 from rasteret_refs.sources.options import Options
 from rasteret_refs.sources.rasteret import RasteretReader, band_columns
+from rasteret_refs.sources.storage import merged
 from rasteret_refs.sources.table_rows import has_times, table_scenes
 from rasteret_refs.sources.tables import Table, column_mapping, open_table
 from rasteret_refs.sources.values import Axis, Refusals, Source
@@ -32,7 +33,8 @@ def table_source(value: Any, options: Options, dataset: Any = None) -> Source:
     """
     if options.collections is not None or options.ids is not None:
         raise SourceError("collections= and ids= search STAC; for a table, give a filter")
-    table = open_table(value, filter=options.wanted.filter, storage=options.storage)
+    storage = merged(dataset.storage if dataset is not None else {}, options.storage)
+    table = open_table(value, filter=options.wanted.filter, storage=storage)
     wanted = ItemFilter(
         bbox=options.wanted.bbox,
         intersects=options.wanted.intersects,

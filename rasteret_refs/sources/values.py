@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rasteret_refs.build.scene import Scene, SceneFailure
 from rasteret_refs.errors import RasteretRefsError
+from rasteret_refs.sources.storage import merged
 
 type Axis = Literal["time", "scene"]
 type Progress = Callable[[int, int | None], None]
@@ -84,7 +85,7 @@ class SceneStream:
         self._source = source
         self.recipe = recipe
         self.axis: Axis = source.axis
-        self.storage: Mapping[str, Any] = {**source.storage, **(storage or {})}
+        self.storage: Mapping[str, Any] = merged(source.storage, storage or {})
         self.dataset = source.dataset
         known = source.total
         self.total = known if limit is None or known is None else min(known, limit)
