@@ -300,7 +300,12 @@ def test_plain_store_needs_no_pandas(refs: Path) -> None:
     import sys
 
     code = (
-        "import sys; sys.modules['pandas'] = None; sys.modules['fastparquet'] = None\n"
+        "import sys\n"
+        "class Without:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in {'pandas', 'fastparquet'}:\n"
+        "            raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Without())\n"
         "import zarr; from rasteret_refs.refset.plain import plain_store\n"
         f"g = zarr.open_group(plain_store({str(refs)!r}), mode='r', zarr_format=2, use_consolidated=False)\n"
         f"print(g[{ARRAY!r}][:].sum())"
