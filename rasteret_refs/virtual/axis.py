@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import LayoutError
-from rasteret_refs.virtual.coordinates import scene_coordinate, time_values
+from rasteret_refs.virtual.coordinates import TIME_UNITS, scene_coordinate, time_values
 from rasteret_refs.virtual.existing import ExistingGroup, ExistingLayout
-from rasteret_refs.virtual.facts import Facts
+from rasteret_refs.virtual.radiometry import RADIOMETRY
 from rasteret_refs.virtual.values import CoordinateArray, PlannedScene
 
-RADIOMETRY: Final = ("scale", "offset", "nodata")
+_TEXT: Final = "UTO"
+"""NumPy kinds of columns that hold text."""
 _FROM_THE_TIFF: Final = frozenset({"crs", "transform", "height", "width", "id", "time"})
-_EXACT_INTEGERS: Final = 1 << 53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +63,11 @@ def scene_axis(
         fresh["time"] = time_values(times)
     fresh |= {column: values[at] for column, values in columns.items()}
     if existing is None:
-        made = tuple(scene_coordinate(key, values, name) for key, values in fresh.items())
+        made = tuple(scene_coordinate(key, values, axis=name) for key, values in fresh.items())
         return SceneAxis(name=name, start=0, scenes=tuple(numbers), coordinates=made)
     start = existing[1].arrays["id"].shape[0]
     made = tuple(
-        appended(key, values, name, start, len(numbers), existing)
+        scene_coordinate(key, *_appended(key, values, len(numbers), existing), axis=name)
         for key, values in _with_old(fresh, existing[1], name)
     )
     return SceneAxis(name=name, start=start, scenes=tuple(numbers), coordinates=made)
@@ -83,91 +83,34 @@ def _with_old(
     return list({**fresh, **missing}.items())
 
 
-def appended(
-    name: str,
-    values: npt.ArrayLike | None,
-    axis: str,
-    start: int,
-    count: int,
-    existing: tuple[ExistingLayout, ExistingGroup],
-) -> CoordinateArray:
-    """Return a coordinate of all rows: what is stored, then the new values.
+def _appended(
+    name: str, values: npt.ArrayLike | None, count: int, existing: tuple[ExistingLayout, ExistingGroup]
+) -> tuple[npt.NDArray[Any], int]:
+    """Return a coordinate's values for all rows, the stored ones first, and the characters that text has room for.
 
     A column that only one side has is empty text, or NaN, on the other.
     """
     layout, group = existing
     stored = group.arrays.get(name)
-    old: npt.NDArray[Any] | None = None
-    if stored is not None:
-        old = layout.values(group.path, name)
-        if str(stored.attributes.get("units", "")).startswith("microseconds since 1970-01-01"):
-            old = old.astype("<i8").view("<M8[us]")
     new = None if values is None else np.asarray(values)
-    if old is None:
-        old = _absent(name, new, start)
+    if stored is None:
+        return np.concatenate([_absent(name, new, group.arrays["id"].shape[0]), np.asarray(new)]), 0
+    old = layout.values(group.path, name)
+    if stored.attributes.get("units") == TIME_UNITS:
+        old = old.astype("<i8").view("<M8[us]")
     if new is None:
         new = _absent(name, old, count)
-    if (old.dtype.kind == "U") != (new.dtype.kind == "U") and "O" not in (old.dtype.kind, new.dtype.kind):
+    if (old.dtype.kind in _TEXT) != (new.dtype.kind in _TEXT):
         raise LayoutError(f"column {name!r}: the set holds {old.dtype}, the new scenes {new.dtype}")
-    both = np.concatenate([old, new])
-    room = old.dtype.itemsize // 4 if stored is not None and old.dtype.kind == "U" else 0
-    return scene_coordinate(name, both, axis, at_least=room)
+    return np.concatenate([old, new]), old.dtype.itemsize // 4 if old.dtype.kind == "U" else 0
 
 
 def _absent(name: str, like: npt.NDArray[Any] | None, count: int) -> npt.NDArray[Any]:
     kind = "U" if like is None else like.dtype.kind
-    if kind in "UTO":
+    if kind in _TEXT:
         return np.full(count, "")
     if kind in "iuf":
         return np.full(count, np.nan)
     raise LayoutError(
         f"column {name!r}: expected values for the old scenes and the new ones, got them for one side only"
     )
-
-
-def radiometry_coordinate(
-    array: str, kind: str, axis: str, rows: int, facts_of_row: Mapping[int, Facts], band_dimension: str | None
-) -> CoordinateArray:
-    """Return `<array>_scale`, `_offset` or `_nodata`: what each scene's TIFF says, NaN (or no text) where it is silent.
-
-    Parameters
-    ----------
-    array
-        Name of the array.
-    kind
-        One of `RADIOMETRY`.
-    axis
-        Name of the scene axis.
-    rows
-        Rows in all.
-    facts_of_row
-        Facts of the rows that hold an image.
-    band_dimension
-        Second dimension, used where bands of one image differ.
-    """
-    name = f"{array}_{kind}"
-    if kind == "nodata":
-        return scene_coordinate(name, _nodata_values(rows, facts_of_row), axis)
-    per_row = {row: facts.scales if kind == "scale" else facts.offsets for row, facts in facts_of_row.items()}
-    bands = max((len(set(values)) for values in per_row.values()), default=1)
-    if bands == 1 or band_dimension is None:
-        flat = np.full(rows, np.nan)
-        for row, values in per_row.items():
-            flat[row] = values[0]
-        return scene_coordinate(name, flat, axis)
-    wide = np.full((rows, max(map(len, per_row.values()))), np.nan)
-    for row, values in per_row.items():
-        wide[row] = values
-    return scene_coordinate(name, wide, axis, second=band_dimension)
-
-
-def _nodata_values(rows: int, facts_of_row: Mapping[int, Facts]) -> npt.NDArray[Any]:
-    """Nodata as float64, or as text where a float64 cannot hold one of them."""
-    values = {row: facts.nodata for row, facts in facts_of_row.items()}
-    if any(isinstance(v, complex) or (isinstance(v, int) and abs(v) > _EXACT_INTEGERS) for v in values.values()):
-        return np.array(["" if values.get(row) is None else str(values[row]) for row in range(rows)])
-    result = np.full(rows, np.nan)
-    for row, value in values.items():
-        if value is not None and not isinstance(value, complex):
-            result[row] = value
-    return result

@@ -1,7 +1,7 @@
 """Attributes that other software finds georeferencing by: CF grid mapping, `spatial:`, `proj:`, `multiscales`.
 
-Sources: CF 1.11 section 5.6 with GDAL's `GeoTransform` (what rioxarray, odc-geo and GDAL read), and the Zarr conventions
-https://github.com/zarr-conventions/spatial (v1), https://github.com/zarr-conventions/proj (v1) and
+Sources: CF 1.11 section 5.6 with GDAL's `GeoTransform` (what rioxarray, odc-geo and GDAL read), and the Zarr
+conventions https://github.com/zarr-conventions/spatial (v1), https://github.com/zarr-conventions/proj (v1) and
 https://github.com/zarr-conventions/multiscales (v1).
 """
 

@@ -27,11 +27,11 @@ _HEADROOM: Final = 16
 def scene_coordinate(
     name: str,
     values: npt.ArrayLike,
-    axis: str,
+    at_least: int = 0,
     *,
+    axis: str,
     attributes: Mapping[str, Any] | None = None,
     second: str | None = None,
-    at_least: int = 0,
 ) -> CoordinateArray:
     """Return a coordinate along the scene axis: one value a scene, or a row of them.
 
@@ -40,15 +40,15 @@ def scene_coordinate(
     name
         Name of the coordinate.
     values
-        Shape `(scenes,)` or `(scenes, n)`: numbers, booleans, strings (None becomes the empty string) or `datetime64` (UTC).
+        Shape `(scenes,)` or `(scenes, n)`: numbers, booleans, strings (None becomes empty) or `datetime64` (UTC).
+    at_least
+        Characters that strings have room for already; see `fixed_width`.
     axis
         Name of the scene axis: `time` or `scene`.
     attributes
         The coordinate's own attributes.
     second
         Name of the second dimension, where each scene has a row of values.
-    at_least
-        Characters that strings have room for already; see `fixed_width`.
 
     Raises
     ------
@@ -142,12 +142,12 @@ def pixel_centres(
         The CRS, which tells degrees from metres.
     """
     a, b, c, d, e, f = overview_transform(transform, full, shape)
-    x = np.arange(shape[1]) * a + (a * 0.5 + b * 0.5 + c)
-    y = np.arange(shape[0]) * e + (d * 0.5 + e * 0.5 + f)
+    x = np.arange(shape[1], dtype=np.float64) * a + (a * 0.5 + b * 0.5 + c)
+    y = np.arange(shape[0], dtype=np.float64) * e + (d * 0.5 + e * 0.5 + f)
     return _axis("x", x, wkt), _axis("y", y, wkt)
 
 
-def _axis(name: str, values: npt.NDArray[np.float64], wkt: str | None) -> CoordinateArray:
+def _axis(name: str, values: npt.NDArray[Any], wkt: str | None) -> CoordinateArray:
     # Differences of float bits (as integers) are exact for any values; differences of the values themselves pack far
     # better, but only where summing them up again gives the very same bits (UTM centres, not fractions of a degree).
     steps = np.concatenate([values[:1], np.diff(values)])

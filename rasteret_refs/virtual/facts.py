@@ -1,7 +1,7 @@
 """What a TIFF says about its values besides how to decode them: nodata, scale, offset, bands, GDAL metadata.
 
-Nothing here is called `scale_factor`, `add_offset`, `_FillValue` or `missing_value`: xarray would act on those names and
-change the dtype. All of it is nested under one attribute `gdal`, per band; `nodata` alone stands beside it.
+Nothing here is called `scale_factor`, `add_offset`, `_FillValue` or `missing_value`: xarray would act on those names
+and change the dtype. All of it is nested under one attribute `gdal`, per band; `nodata` alone stands beside it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

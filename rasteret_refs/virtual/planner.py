@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import LayoutError
-from rasteret_refs.virtual.assemble import Batch, assemble
+from rasteret_refs.virtual.assemble import assemble
+from rasteret_refs.virtual.batch import Batch
 from rasteret_refs.virtual.codec_chain import codec_chain, fill_chunk, mask_chain
 from rasteret_refs.virtual.existing import MARK, ExistingLayout
 from rasteret_refs.virtual.layers import Descriptions, Layer, take_apart

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rasteret_refs.tiff.values import TiffImage
 from rasteret_refs.virtual.buckets import Shape
 from rasteret_refs.virtual.existing import ExistingGroup
 from rasteret_refs.virtual.facts import Facts
@@ -76,6 +75,8 @@ def resolutions(
     places = []
     for layer in layers:
         place = []
+        row = rows[layer.scene]
+        fill = 0 if layer.facts.nodata is None else layer.facts.nodata
         for level in layer.levels:
             description = level.image.description
             name, shape = groups[level.factor, (description.height, description.width)]
@@ -83,26 +84,26 @@ def resolutions(
             if resolution is None:
                 resolution = made[name] = Resolution(name=name, factor=level.factor, shape=shape)
             profile = profiles.of(description)
-            _add(resolution, layer.name, profile, rows[layer.scene], level.image, layer)
+            stack = _stack(resolution, layer.name, profile)
+            stack.entries.append(Entry(row, level.image, layer.url, fill))
+            stack.facts.setdefault(id(layer.facts), layer.facts)
+            stack.facts_of_row[row] = layer.facts
             place.append((level.factor, resolution, profile))
             if level.mask is not None:
-                mask_profile = profiles.of(level.mask.description, mask=True)
                 mask_name = f"{layer.name}_mask"
                 resolution.masks.add(mask_name)
-                _add(resolution, mask_name, mask_profile, rows[layer.scene], level.mask, layer)
+                mask_stack = _stack(resolution, mask_name, profiles.of(level.mask.description, mask=True))
+                mask_stack.entries.append(Entry(row, level.mask, layer.url, 0))
         places.append(place)
     return sorted(made.values(), key=lambda found: (found.factor, len(found.name), found.name)), places
 
 
-def _add(resolution: Resolution, name: str, profile: Profile, row: int, image: TiffImage, layer: Layer) -> None:
-    stack = resolution.stacks.setdefault(name, {}).get(profile)
+def _stack(resolution: Resolution, name: str, profile: Profile) -> Stack:
+    stacks = resolution.stacks.setdefault(name, {})
+    stack = stacks.get(profile)
     if stack is None:
-        stack = resolution.stacks[name][profile] = Stack()
-    facts = layer.facts
-    fill = 0 if facts.nodata is None or name in resolution.masks else facts.nodata
-    stack.entries.append(Entry(row, image, layer.url, fill))
-    stack.facts.setdefault(id(facts), facts)
-    stack.facts_of_row[row] = facts
+        stack = stacks[profile] = Stack()
+    return stack
 
 
 def _group_names(
