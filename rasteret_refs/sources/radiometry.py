@@ -58,7 +58,7 @@ class Calibration:
         if self.signed_square != other.signed_square:
             return False
         bands = max(len(self.scales), len(other.scales))
-        mine, theirs = self._per_band(bands), other._per_band(bands)
+        mine, theirs = self.per_band(bands), other.per_band(bands)
         return all(
             math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
             for one, two in zip(mine, theirs, strict=True)
@@ -80,20 +80,22 @@ class Calibration:
         array of float32, or float64 where `values` hold more than 16 bits
         """
         dtype = np.float32 if values.dtype.itemsize <= 2 or values.dtype == np.float32 else np.float64  # noqa: PLR2004
-        scale, offset = np.asarray(self.scales, dtype), np.asarray(self.offsets, dtype)
+        scale: npt.NDArray[Any] = np.asarray(self.scales, dtype)
+        offset: npt.NDArray[Any] = np.asarray(self.offsets, dtype)
         if len(self.scales) > 1:
             if band_axis is None or values.shape[band_axis] != len(self.scales):
                 raise QueryError(f"{self.statement}: expected an axis of {len(self.scales)} bands")
             shape = [1] * values.ndim
             shape[band_axis] = len(self.scales)
             scale, offset = scale.reshape(shape), offset.reshape(shape)
-        scaled = values.astype(dtype) * scale
+        scaled: npt.NDArray[Any] = values.astype(dtype) * scale
         if self.signed_square:
             scaled = np.copysign(scaled * scaled, scaled)
         result: npt.NDArray[np.floating[Any]] = (scaled + offset).astype(dtype)
         return result
 
-    def _per_band(self, bands: int) -> list[tuple[float, float]]:
+    def per_band(self, bands: int) -> list[tuple[float, float]]:
+        """(scale, offset) of each of `bands` bands."""
         pairs = list(zip(self.scales, self.offsets, strict=True))
         return pairs * bands if len(pairs) == 1 else pairs + pairs[-1:] * (bands - len(pairs))
 

@@ -57,7 +57,8 @@ def sentinel_2_l2a(facts: Facts) -> Finding | None:
     Sources
     -------
     https://sentinels.copernicus.eu/web/sentinel/-/copernicus-sentinel-2-major-products-upgrade-upcoming;
-    https://github.com/stactools-packages/sentinel2/issues/44; https://github.com/Element84/earth-search/issues/9 and 66;
+    https://github.com/stactools-packages/sentinel2/issues/44;
+    https://github.com/Element84/earth-search/issues/9 and 66;
     https://github.com/microsoft/PlanetaryComputer/issues/134.
     """
     key = _S2_RESOLUTION.sub("", facts.key.lower())

@@ -1,4 +1,8 @@
-"""Rasteret collections: scenes whose headers come from stored tile offsets and byte counts, without a request."""
+"""Rasteret collections: scenes whose headers come from stored tile offsets and byte counts, without a request.
+
+Rasteret keeps the full resolution only: overviews and masks come with a header that is read from the file
+(`fetch_missing=True` reads those that lack something; a build from the hrefs reads all).
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +24,7 @@ from rasteret_refs.sources.tables import Table
 from rasteret_refs.sources.times import parse_datetime
 from rasteret_refs.sources.values import Refusals
 
+_NAMED_BANDS = 4
 SUFFIX = "_metadata"
 """Ends the name of each struct column that holds the header of one band (Rasteret 0.3 and later)."""
 _NEEDED = frozenset(
@@ -69,13 +74,20 @@ class RasteretReader:
                 try:
                     if all(test({**row, "properties": row}) for test in tests):
                         records = {band: column[number] for band, column in headers.items()}
-                        yield self._scene(scene_id, row, records, table.location)
+                        scene = self._scene(scene_id, row, records, table.location, refusals)
+                        if scene is not None:
+                            yield scene
                 except RasteretRefsError as error:
                     refusals.refuse(error, scene=scene_id)
 
     def _scene(
-        self, scene_id: str, row: Mapping[str, Any], records: Mapping[str, BandRecord | None], location: str | None
-    ) -> Scene:
+        self,
+        scene_id: str,
+        row: Mapping[str, Any],
+        records: Mapping[str, BandRecord | None],
+        location: str | None,
+        refusals: Refusals,
+    ) -> Scene | None:
         if row.get("id") is None:
             raise SourceError("expected a Rasteret row with an id, found none")
         places = _places(row.get("assets"))
@@ -95,7 +107,14 @@ class RasteretReader:
         epsg = _epsg(row)
         found: list[Asset] = []
         for href, members in by_object.items():
-            found.extend(self._assets(scene_id, href, members, epsg, location))
+            whole = _object_name(href, places)
+            for name, group in _images(members, whole):
+                try:
+                    found.append(self._asset(scene_id, name, href, group, epsg=epsg, location=location))
+                except RasteretRefsError as error:
+                    refusals.refuse(error, scene=scene_id, asset=name, url=href)
+        if not found:
+            return None
         moment = row.get("datetime")
         return Scene(
             id=scene_id,
@@ -106,39 +125,55 @@ class RasteretReader:
             properties={key: without_credentials(value) for key, value in row.items() if key not in _OWN},
         )
 
-    def _assets(
+    def _asset(
         self,
         scene_id: str,
+        name: str,
         href: str,
-        members: list[tuple[str, int, BandRecord]],
+        group: list[tuple[str, int, BandRecord]],
+        *,
         epsg: int | None,
         location: str | None,
-    ) -> Iterator[Asset]:
+    ) -> Asset:
         clean, _ = unsigned(absolute(href, location))
         clean = rewritten(clean, self.url_rewrite)
         self.consent.check(clean)
-        whole = len(members) > 1 and _makes_whole(members)
-        groups = [members] if whole else [[member] for member in members]
-        if not whole and len(members) > 1 and members[0][2].chunky_samples > 1:
-            groups = [members]  # bands of one chunky image share all tiles: one asset
-        for group in groups:
-            ordered = sorted(group, key=lambda member: member[1])
-            name = ordered[0][0] if len(ordered) == 1 else "image"
-            properties: dict[str, Any] = {"refs:rasteret_bands": [band for band, _, _ in ordered]}
-            lacking = self.assumptions.lacking(ordered[0][2])
-            if lacking and self.assumptions.fetch_missing:
-                yield Asset(name=name, href=clean, properties=properties)
-                continue
-            if lacking:
-                raise SourceError(
-                    f"{scene_id}, {name}: Rasteret's record does not say {' and '.join(lacking)} of {clean}; "
-                    "fetch_missing=True reads its header (one request), "
-                    f"assume={self.assumptions.example(lacking)} takes it for granted"
-                )
-            header = header_of([record for _, _, record in ordered], epsg, self.assumptions)
-            if self.assumptions.used(ordered[0][2]):
-                properties["refs:assumed"] = self.assumptions.used(ordered[0][2])
-            yield Asset(name=name, href=clean, properties=properties, header=header)
+        record = group[0][2]
+        properties: dict[str, Any] = {"refs:rasteret_bands": [band for band, _, _ in group]}
+        lacking = self.assumptions.lacking(record)
+        if lacking and self.assumptions.fetch_missing:
+            return Asset(name=name, href=clean, properties=properties)
+        if lacking:
+            example = self.assumptions.example(lacking)
+            raise SourceError(
+                f"{scene_id}, {name}: Rasteret's record does not say {' and '.join(lacking)} of {clean}; "
+                "fetch_missing=True reads its header (one request)"
+                + (f", assume={example} takes it for granted" if example else "")
+            )
+        if self.assumptions.used(record):
+            properties["refs:assumed"] = self.assumptions.used(record)
+        header = header_of([one for _, _, one in group], epsg, self.assumptions)
+        return Asset(name=name, href=clean, properties=properties, header=header)
+
+
+def _images(
+    members: list[tuple[str, int, BandRecord]], whole: str
+) -> list[tuple[str, list[tuple[str, int, BandRecord]]]]:
+    """(asset name, its bands in order) of one object: an interleaved image is taken whole, planes can be apart."""
+    ordered = sorted(members, key=lambda member: member[1])
+    first = ordered[0][2]
+    if first.chunky_samples > 1 or (len(ordered) > 1 and _makes_whole(ordered)):
+        return [(whole, ordered)]
+    return [(member[0], [member]) for member in ordered]
+
+
+def _object_name(href: str, places: Mapping[str, tuple[str, int]]) -> str:
+    """Name of an image of several bands: `image` where it is the scene's only object, else after its bands."""
+    bands = sorted((position, band) for band, (other, position) in places.items() if other == href)
+    if len({other for other, _ in places.values()}) == 1 and len(bands) > 1:
+        return "image"
+    names = [band for _, band in bands]
+    return "_".join(names if len(names) <= _NAMED_BANDS else [names[0], names[-1]])
 
 
 def _makes_whole(members: list[tuple[str, int, BandRecord]]) -> bool:
