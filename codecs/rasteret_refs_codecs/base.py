@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from numcodecs.abc import Codec
+from numcodecs.abc import Codec  # type: ignore[import-untyped] # it carries no types
 
 type Bytes = npt.NDArray[np.uint8]
+type Endian = Literal["<", ">"]
+"""Little-endian or big-endian."""
 
 MAXIMUM_CHUNK_BYTES = 1 << 31
 """No chunk decodes to more than this, whatever a configuration says."""
@@ -44,7 +46,7 @@ def typed_output(out: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.
 
 
 @dataclass(frozen=True, kw_only=True)
-class TiffCodec(Codec):  # type: ignore[misc] # numcodecs carries no types
+class TiffCodec(Codec):  # type: ignore[misc] # likewise
     """Base of all codecs here: a frozen dataclass whose fields are its JSON configuration."""
 
     codec_id: ClassVar[str]

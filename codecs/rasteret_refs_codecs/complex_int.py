@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from rasteret_refs_codecs.base import Bytes, CodecError, checked_choice
+from rasteret_refs_codecs.base import Bytes, CodecError, Endian, checked_choice
 from rasteret_refs_codecs.rows import RowCodec
 
 
@@ -21,7 +21,7 @@ class ComplexInt(RowCodec):
 
     bits: int
     """Of one part: 16 or 32."""
-    byte_order: str = "<"
+    byte_order: Endian = "<"
     """`<` or `>`."""
 
     def __post_init__(self) -> None:

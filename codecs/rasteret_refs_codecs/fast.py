@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numcodecs
+import numcodecs  # type: ignore[import-untyped] # it carries no types
 import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs_codecs.band_first import BandFirst
 from rasteret_refs_codecs.base import MAXIMUM_CHUNK_BYTES, Bytes, CodecError, as_bytes
+from rasteret_refs_codecs.images import ImageCodec
 from rasteret_refs_codecs.inflate import Decompress, decompressor, scratch
 from rasteret_refs_codecs.pad import Pad
 from rasteret_refs_codecs.rows import RowCodec
@@ -32,7 +33,9 @@ class Decoder:
     chunk_shape: tuple[int, ...]
     """(rows, columns) or (bands, rows, columns)."""
     decompress: Decompress | None
-    """The bounded decompressor; None where the chain is decoded codec by codec."""
+    """The bounded decompressor; None for images and where the chain is decoded codec by codec."""
+    image: ImageCodec | None
+    """What decodes a chunk as an image, in the place of a decompressor."""
     steps: tuple[RowCodec, ...]
     """Row codecs after decompression, in decoding order, without padding and deinterleaving at the end."""
     band_first: bool
@@ -67,10 +70,12 @@ class Decoder:
         """
         target = self._target(out, rows)
         encoded = as_bytes(data)
-        if self.decompress is None:
-            self._decode_plainly(encoded, target)
-        else:
+        if self.decompress is not None:
             self._decode_rows(encoded, target)
+        elif self.image is not None:
+            self._decode_image(encoded, target)
+        else:
+            self._decode_plainly(encoded, target)
 
     def _target(self, out: npt.NDArray[Any], rows: int | None) -> npt.NDArray[Any]:
         """Return the rows of `out` to fill, as (bands, rows, columns)."""
@@ -117,6 +122,13 @@ class Decoder:
             return self.short_rows
         short = f" or {self.short_rows * row_bytes} (last strip)" if self.short_rows else ""
         raise CodecError(f"expected {rows * row_bytes} decoded bytes for {rows} rows{short}, got {size}")
+
+    def _decode_image(self, data: Bytes, target: npt.NDArray[Any]) -> None:
+        """Decode an image, whole since such formats do not stop early, and copy the rows wanted."""
+        assert self.image is not None  # noqa: S101 - see decode_into
+        pixels = self.image.decode_image(data)[: target.shape[1]]
+        np.copyto(target[:, : len(pixels)], pixels.view(self.dtype).transpose(2, 0, 1))
+        target[:, len(pixels) :] = 0
 
     def _decode_plainly(self, data: Bytes, target: npt.NDArray[Any]) -> None:
         """Decode codec by codec, as Zarr does, and copy the rows wanted."""
@@ -184,10 +196,12 @@ def _compile(key: str, dtype: str, chunk_shape: tuple[int, ...]) -> Decoder:
     by_rows = all(isinstance(codec, RowCodec) and not isinstance(codec, BandFirst | Pad) for codec in tail)
     # Without deinterleaving only one band's rows follow each other in the decoded bytes.
     by_rows = by_rows and (interleaved or len(chunk_shape) == 2 or chunk_shape[0] == 1)
+    by_image = bool(chain) and isinstance(chain[0], ImageCodec) and len(chain) == 1 + interleaved
     return Decoder(
         dtype=np.dtype(dtype),
         chunk_shape=chunk_shape,
         decompress=decompressor(compressor) if by_rows else None,
+        image=chain[0] if by_image else None,
         steps=tuple(tail) if by_rows else (),
         band_first=interleaved,
         short_rows=short_rows,

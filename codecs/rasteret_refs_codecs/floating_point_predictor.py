@@ -61,8 +61,7 @@ class FloatingPointPredictor(RowCodec):
             summed = imagecodecs.delta_decode(data.reshape(rows, -1), axis=-1)
         else:
             summed = imagecodecs.delta_decode(data.reshape(rows, -1, samples), axis=1)
-        planes: Bytes = summed.reshape(rows, item, -1)
-        return planes
+        return np.asarray(summed).reshape(rows, item, -1)
 
     def encode_rows(self, samples: npt.NDArray[Any]) -> Bytes:
         """Split values into byte planes and difference them."""

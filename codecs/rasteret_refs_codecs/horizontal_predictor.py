@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from rasteret_refs_codecs.base import Bytes, checked_choice
+from rasteret_refs_codecs.base import Bytes, Endian, checked_choice
 from rasteret_refs_codecs.rows import RowCodec
 
 
@@ -25,7 +25,7 @@ class HorizontalPredictor(RowCodec):
 
     bits: int
     """Of a sample: 8, 16, 32 or 64 (those that libtiff knows)."""
-    byte_order: str = "<"
+    byte_order: Endian = "<"
     """Of the encoded differences: `<` or `>`."""
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """Bounded decompression: the standard compressors, never writing more bytes than a chunk has, and fewer on request."""
 
+import importlib
 import threading
 import zlib
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import numpy as np
 from rasteret_refs_codecs.base import Bytes, CodecError, as_bytes
 
 try:
-    from isal import isal_zlib as stoppable_zlib
+    stoppable_zlib: Any = importlib.import_module("isal.isal_zlib")
 except ImportError:  # isal is optional here: the standard library stops early as well, only slower
     stoppable_zlib = zlib
 
@@ -55,7 +56,7 @@ def _inflate(data: Bytes, out: Bytes, whole: int) -> Bytes:
     """Inflate; igzip where it may stop early, libdeflate where it may not."""
     if out.size >= whole:
         try:
-            return as_bytes(imagecodecs.deflate_decode(data, out=out))
+            return as_bytes(imagecodecs.deflate_decode(data, out=memoryview(out)))
         except imagecodecs.DeflateError:
             # Too long, truncated or damaged: the standard library tells which, and takes what libtiff takes.
             return _inflate_stepwise(data, out.size)
@@ -84,7 +85,7 @@ def _unzstd(data: Bytes, out: Bytes, whole: int) -> Bytes:
     """Decode Zstandard frames, which cannot stop early; a little excess is ignored."""
     memory = out if out.size >= whole else scratch.take(whole)
     try:
-        return as_bytes(imagecodecs.zstd_decode(data, out=memory))[: out.size]
+        return as_bytes(imagecodecs.zstd_decode(data, out=memoryview(memory)))[: out.size]
     except imagecodecs.ZstdError:
         try:
             return as_bytes(imagecodecs.zstd_decode(data, out=2 * whole + _SLACK))[: out.size]
@@ -94,7 +95,7 @@ def _unzstd(data: Bytes, out: Bytes, whole: int) -> Bytes:
 
 def _unlzma(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
     try:
-        return as_bytes(imagecodecs.lzma_decode(data, out=out))
+        return as_bytes(imagecodecs.lzma_decode(data, out=memoryview(out)))
     except imagecodecs.LzmaError as error:
         raise CodecError(f"expected an xz stream of {out.size} bytes, got damaged data: {error}") from error
 
@@ -102,7 +103,7 @@ def _unlzma(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a c
 def _unlzw(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
     """Decode TIFF's LZW, old-style streams (least significant bit first) included; stops when `out` is full."""
     try:
-        return as_bytes(imagecodecs.lzw_decode(data, out=out))
+        return as_bytes(imagecodecs.lzw_decode(data, out=memoryview(out)))
     except imagecodecs.ImcdError as error:
         raise CodecError(f"expected an LZW stream of {out.size} bytes, got damaged data: {error}") from error
 
@@ -111,7 +112,7 @@ def _unpackbits(data: Bytes, out: Bytes, whole: int) -> Bytes:
     """Decode PackBits, whose output is at most 64 times its input."""
     memory = out if out.size >= whole else scratch.take(whole)
     try:
-        return as_bytes(imagecodecs.packbits_decode(data, out=memory))[: out.size]
+        return as_bytes(imagecodecs.packbits_decode(data, out=memoryview(memory)))[: out.size]
     except imagecodecs.ImcdError:
         # Longer than the chunk, or damaged: decoding all of it tells which.
         try:

@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from rasteret_refs_codecs.base import Bytes, CodecError, checked_choice
+from rasteret_refs_codecs.base import Bytes, CodecError, Endian, checked_choice
 from rasteret_refs_codecs.float24 import float24_bits, widen_float24
 from rasteret_refs_codecs.rows import RowCodec
 
@@ -28,7 +28,7 @@ class UnpackBits(RowCodec):
     """Of a sample: 1 to 31, but neither 8 nor 16."""
     sample_format: str = "uint"
     """`uint`, or `float` for 24-bit floats."""
-    byte_order: str = "<"
+    byte_order: Endian = "<"
     """Of 24-bit samples: `<` or `>`."""
 
     def __post_init__(self) -> None:

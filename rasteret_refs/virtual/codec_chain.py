@@ -2,9 +2,10 @@
 
 # ruff: noqa: PLR2004 - bit depths, byte counts and tag values say what they are
 
+import base64
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rasteret_refs.errors import UnsupportedTiffError
@@ -28,6 +29,22 @@ COMPRESSORS: Mapping[int, Config | None] = {
     50000: {"id": "zstd", "level": 3, "checksum": False},
 }
 """Compression (tag 259) to numcodecs' standard ids: they need nothing but the bytes (xz containers have format 1)."""
+
+IMAGE_CODECS: Mapping[int, str] = {
+    2: "ccitt",
+    3: "ccitt",
+    4: "ccitt",
+    7: "jpeg",
+    32766: "next_rle",
+    32771: "ccitt",
+    32809: "thunderscan",
+    34712: "jpeg2000",
+    34887: "lerc",
+    50001: "webp",
+    50002: "jpegxl",
+    52546: "jpegxl",
+}
+"""Compression to the codec of ours that decodes a chunk as an image: it needs the chunk's shape, or the tags."""
 
 COMPRESSION_NAMES: Mapping[int, str] = {
     1: "none",
@@ -74,8 +91,9 @@ def codec_chain(description: ImageDescription) -> CodecChain:
     UnsupportedTiffError
         Nothing here decodes it exactly; the message names the tag.
     """
-    steps, dtype = _samples(description)
-    return _assemble(description, steps, dtype)
+    if description.compression in IMAGE_CODECS:
+        return _image_chain(description)
+    return _row_chain(description)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -104,9 +122,7 @@ def mask_chain(description: ImageDescription) -> CodecChain:
 
 def decoded_bytes(chain: CodecChain) -> int:
     """Bytes of a decoded chunk: the bound of every decode."""
-    import numpy as np
-
-    return math.prod(chain.chunk_shape) * np.dtype(chain.dtype).itemsize
+    return math.prod(chain.chunk_shape) * _itemsize(chain.dtype)
 
 
 def fill_chunk(chain: CodecChain, value: complex) -> bytes:
@@ -119,7 +135,7 @@ def fill_chunk(chain: CodecChain, value: complex) -> bytes:
     ValueError
         The chain's samples cannot hold `value`.
     """
-    import numcodecs
+    import numcodecs  # type: ignore[import-untyped] # it carries no types
     import numpy as np
 
     dtype = np.dtype(chain.dtype)
@@ -223,32 +239,138 @@ def _part(description: ImageDescription) -> int:
     return description.bits // 2
 
 
-def _assemble(description: ImageDescription, steps: list[Config], dtype: str) -> CodecChain:
-    """Put decompression before the codecs that decode samples, padding and deinterleaving behind them."""
-    name = COMPRESSION_NAMES.get(description.compression, "unknown")
+def _row_chain(description: ImageDescription) -> CodecChain:
+    """Put decompression before the codecs that decode samples row by row."""
     if description.compression not in COMPRESSORS:
-        raise UnsupportedTiffError(f"Compression (tag 259) is {description.compression} ({name}): not supported")
-    if description.photometric == 6:  # YCbCr
+        raise UnsupportedTiffError(f"{_compression(description)}: not supported")
+    if description.photometric == 6:
         raise UnsupportedTiffError(
-            f"PhotometricInterpretation (tag 262) is YCbCr with compression {name}: supported with JPEG only"
+            f"PhotometricInterpretation (tag 262) is YCbCr, with {_compression(description)}: supported with JPEG only"
         )
+    steps, dtype = _samples(description)
+    if _short_rows(description):
+        steps.append(_row_config("pad", description, sample_bytes=_itemsize(dtype)))
     compressor = COMPRESSORS[description.compression]
     decoding = [compressor] if compressor else []
-    if description.fill_order == 2:
-        decoding.insert(0, {"id": "rasteret_refs.fill_order", "version": 1})
-    return _chain(description, decoding, steps, dtype)
+    return _chain(description, [*_reversed_bits(description), *decoding], steps, dtype)
+
+
+def _image_chain(description: ImageDescription) -> CodecChain:
+    """Take the codec that decodes whole chunks as images; it pads short strips itself."""
+    name = IMAGE_CODECS[description.compression]
+    options, dtype = _IMAGE_OPTIONS[name](description)
+    # JPEG streams know no fill order, and the fax decoders see to it themselves (libtiff's TIFF_NOBITREV).
+    before = [] if name in {"jpeg", "ccitt"} else _reversed_bits(description)
+    return _chain(description, [*before, _row_config(name, description, **options)], [], dtype)
+
+
+def _compression(description: ImageDescription) -> str:
+    name = COMPRESSION_NAMES.get(description.compression, "unknown")
+    return f"Compression (tag 259) {description.compression} ({name})"
+
+
+def _reversed_bits(description: ImageDescription) -> list[Config]:
+    return [{"id": "rasteret_refs.fill_order", "version": 1}] if description.fill_order == 2 else []
+
+
+def _itemsize(dtype: str) -> int:
+    return int(dtype[2:])
+
+
+def _expect(description: ImageDescription, expected: str, *, holds: bool) -> None:
+    """Refuse an image that a codec cannot hold."""
+    if not holds:
+        raise UnsupportedTiffError(
+            f"{_compression(description)}: expected {expected}, found {description.samples} samples of "
+            f"{description.bits} bits, {description.sample_format.name}, {description.planar.name}, "
+            f"photometric interpretation {description.photometric}, byte order {description.byte_order}"
+        )
+
+
+def _jpeg(description: ImageDescription) -> tuple[Config, str]:
+    unsigned = description.sample_format in {SampleFormat.UNSIGNED, SampleFormat.UNDEFINED}
+    _expect(description, "unsigned samples of 8 or 12 bits", holds=unsigned and description.bits in {8, 12})
+    ycbcr = description.photometric == 6
+    _expect(description, "three chunky samples for YCbCr", holds=not ycbcr or _chunk_samples(description) == 3)
+    tables = base64.b64encode(description.jpeg_tables or b"").decode()
+    return {"bits": description.bits, "ycbcr": ycbcr, "tables": tables}, "|u1" if description.bits == 8 else "<u2"
+
+
+def _lerc(description: ImageDescription) -> tuple[Config, str]:
+    kinds = {SampleFormat.UNSIGNED: "u", SampleFormat.SIGNED: "i", SampleFormat.FLOAT: "f"}
+    letter = kinds.get(description.sample_format, "")
+    allowed = {"u": (8, 16, 32), "i": (8, 16, 32), "f": (32, 64)}.get(letter, ())
+    _expect(description, "integers of 8, 16 or 32 bits or floats of 32 or 64", holds=description.bits in allowed)
+    parameters = description.lerc_parameters
+    _expect(description, "LercParameters (tag 50674) of two values", holds=len(parameters) >= 2)
+    dtype = f"{'|' if description.bits == 8 else '<'}{letter}{description.bits // 8}"
+    extra = description.extra_samples if _chunk_samples(description) > 1 else ()
+    options = {"dtype": dtype, "parameters": list(parameters[:2]), "extra_samples": list(extra)}
+    return options | {"byte_order": description.byte_order}, dtype
+
+
+def _webp(description: ImageDescription) -> tuple[Config, str]:
+    bytes_ = description.bits == 8 and description.sample_format is SampleFormat.UNSIGNED
+    _expect(description, "3 or 4 chunky bytes", holds=bytes_ and _chunk_samples(description) in {3, 4})
+    return {}, "|u1"
+
+
+def _coded_dtype(description: ImageDescription, kinds: Mapping[tuple[SampleFormat, int], str]) -> tuple[Config, str]:
+    """Options of a codec that stores samples as they are; without an oracle for big-endian files of several bytes."""
+    dtype = kinds.get((description.sample_format, description.bits), "")
+    expected = f"one of {', '.join(sorted(set(kinds.values())))}, in a little-endian file beyond 8 bits"
+    _expect(description, expected, holds=bool(dtype) and (description.bits == 8 or description.byte_order == "<"))
+    return {"dtype": dtype}, dtype
+
+
+def _jpegxl(description: ImageDescription) -> tuple[Config, str]:
+    unsigned, floating = SampleFormat.UNSIGNED, SampleFormat.FLOAT
+    kinds = {(unsigned, 8): "|u1", (unsigned, 16): "<u2", (floating, 16): "<f2", (floating, 32): "<f4"}
+    return _coded_dtype(description, kinds)
+
+
+def _jpeg2000(description: ImageDescription) -> tuple[Config, str]:
+    unsigned, signed = SampleFormat.UNSIGNED, SampleFormat.SIGNED
+    _expect(description, "samples other than YCbCr", holds=description.photometric != 6)
+    kinds = {(unsigned, 8): "|u1", (unsigned, 16): "<u2", (signed, 8): "|i1", (signed, 16): "<i2"}
+    return _coded_dtype(description, kinds)
+
+
+def _ccitt(description: ImageDescription) -> tuple[Config, str]:
+    _expect(description, "one 1-bit sample a plane", holds=description.bits == 1 and _chunk_samples(description) == 1)
+    scheme = {2: "rle", 3: "group3", 4: "group4", 32771: "rle_words"}[description.compression]
+    options = {"group3": description.t4_options, "group4": description.t6_options}.get(scheme, 0)
+    return {"scheme": scheme, "options": options, "fill_order": description.fill_order}, "|u1"
+
+
+def _thunderscan(description: ImageDescription) -> tuple[Config, str]:
+    _expect(description, "one 4-bit sample a plane", holds=description.bits == 4 and _chunk_samples(description) == 1)
+    return {}, "|u1"
+
+
+def _next_rle(description: ImageDescription) -> tuple[Config, str]:
+    _expect(description, "one 2-bit sample a plane", holds=description.bits == 2 and _chunk_samples(description) == 1)
+    return {}, "|u1"
+
+
+_IMAGE_OPTIONS: Mapping[str, Callable[[ImageDescription], tuple[Config, str]]] = {
+    "jpeg": _jpeg,
+    "lerc": _lerc,
+    "webp": _webp,
+    "jpegxl": _jpegxl,
+    "jpeg2000": _jpeg2000,
+    "ccitt": _ccitt,
+    "thunderscan": _thunderscan,
+    "next_rle": _next_rle,
+}
+"""What each codec of images needs to know, and the dtype that it gives; raises where the codec cannot hold an image."""
 
 
 def _chain(description: ImageDescription, decoding: list[Config], steps: list[Config], dtype: str) -> CodecChain:
     """Finish a chain whose first codec in decoding order becomes Zarr's compressor."""
-    import numpy as np
-
     samples = _chunk_samples(description)
-    size = np.dtype(dtype).itemsize
-    if _short_rows(description):
-        steps = [*steps, _row_config("pad", description, sample_bytes=size)]
     if samples > 1:
-        interleave = _row_config("band_first", description, sample_bytes=size) | {"short_rows": 0}
+        interleave = _row_config("band_first", description, sample_bytes=_itemsize(dtype)) | {"short_rows": 0}
         steps = [*steps, interleave]
     plane = (description.chunk_height, description.chunk_width)
     # One sample: no band axis. Several: bands of a chunky chunk, or one where planes are separate.

@@ -1,0 +1,46 @@
+"""CCITT bi-level coding (TIFF 6.0 sections 10, 11): modified Huffman (2, 32771), Group 3 (3) and Group 4 (4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rasteret_refs_codecs.base import CodecError, checked_choice
+from rasteret_refs_codecs.libtiff import LibtiffCodec
+
+_COMPRESSIONS = {"rle": 2, "group3": 3, "group4": 4, "rle_words": 32771}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ccitt(LibtiffCodec):
+    """Decode to one byte a pixel: 0 for a white run, 1 for a black one, whatever they mean in the image."""
+
+    codec_id: ClassVar[str] = "rasteret_refs.ccitt"
+
+    scheme: str
+    """`rle`, `group3`, `group4` or `rle_words`."""
+    options: int = 0
+    """T4Options (tag 292) or T6Options (293)."""
+    fill_order: int = 1
+    """FillOrder (tag 266): 2 where the least significant bit comes first; these decoders reverse bits themselves."""
+
+    def __post_init__(self) -> None:
+        checked_choice(self.codec_id, "scheme", self.scheme, tuple(_COMPRESSIONS))
+        checked_choice(self.codec_id, "fill_order", self.fill_order, (1, 2))
+        super().__post_init__()
+        if self.shape[2] != 1:
+            raise CodecError(f"{self.codec_id}: expected 1 sample, got {self.shape[2]}")
+
+    @property
+    def decoded_dtype(self) -> np.dtype[Any]:
+        """One byte a pixel."""
+        return np.dtype("|u1")
+
+    @property
+    def tags(self) -> Mapping[int, tuple[int, ...]]:
+        """What libtiff's fax decoders ask for."""
+        tags = {258: (1,), 259: (_COMPRESSIONS[self.scheme],), 262: (0,)}
+        tags |= {266: (self.fill_order,)}
+        options = {"group3": 292, "group4": 293}.get(self.scheme)
+        return tags if options is None else tags | {options: (self.options,)}

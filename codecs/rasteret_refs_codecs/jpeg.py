@@ -1,0 +1,61 @@
+"""JPEG (compression 7, TIFF Technical Note 2): abbreviated streams, their tables kept in the configuration."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from rasteret_refs_codecs.base import Bytes, CodecError, checked_choice
+from rasteret_refs_codecs.images import ImageCodec
+
+_END_OF_IMAGE = b"\xff\xd9"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jpeg(ImageCodec):
+    """Decode JPEG as libtiff does for GDAL: colours follow the TIFF's tags, whatever markers the stream carries.
+
+    libjpeg-turbo's accurate integer DCT and smooth chroma upsampling make the pixels equal to GDAL's, bit by bit.
+    """
+
+    codec_id: ClassVar[str] = "rasteret_refs.jpeg"
+
+    bits: int = 8
+    """Of a sample: 8, or 12 (in 16-bit words)."""
+    ycbcr: bool = False
+    """Whether the stream holds YCbCr, which becomes RGB; everything else stays as it is."""
+    tables: str = ""
+    """JPEGTables (tag 347) in base64."""
+
+    def __post_init__(self) -> None:
+        checked_choice(self.codec_id, "bits", self.bits, (8, 12))
+        checked_choice(self.codec_id, "ycbcr", self.ycbcr, (False, True))
+        try:
+            base64.b64decode(self.tables, validate=True)
+        except (binascii.Error, TypeError) as error:
+            raise CodecError(f"{self.codec_id}: expected tables in base64: {error}") from error
+        super().__post_init__()
+
+    @property
+    def decoded_dtype(self) -> np.dtype[Any]:
+        """One byte a sample, or two for 12 bits."""
+        return np.dtype("|u1" if self.bits == 8 else "<u2")  # noqa: PLR2004 - a bit depth
+
+    def decode_rows_of(self, data: Bytes, rows: int) -> npt.NDArray[Any]:
+        """Decode; the library compares the image's size with that of `out` before it decodes anything."""
+        if data.tobytes().rfind(_END_OF_IMAGE) < 0:
+            # libjpeg would fill the missing part with grey and only warn.
+            raise CodecError("a JPEG stream without its end-of-image marker")
+        out = np.empty((rows, *self.shape[1:]), self.decoded_dtype)
+        imagecodecs.jpeg8_decode(
+            data,
+            tables=base64.b64decode(self.tables) or None,
+            colorspace="YCBCR" if self.ycbcr else "UNKNOWN",
+            outcolorspace="RGB" if self.ycbcr else "UNKNOWN",
+            out=out if self.shape[2] > 1 else out[..., 0],
+        )
+        return out
