@@ -11,6 +11,8 @@ from rasteret_refs.errors import SourceError
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _AZURE_SCHEMES = frozenset({"az", "abfs", "abfss", "azure", "adl"})
 _BUCKET_SCHEMES = frozenset({"s3", "s3a", "gs", "gcs"})
+_SIMPLE = re.compile(r"^(https?://[A-Za-z0-9.-]+(?::\d+)?)(/[A-Za-z0-9_.~/=+-]*[A-Za-z0-9_~=+-])$")
+"""URLs that need no unescaping: the usual case, taken at once."""
 _UNRESERVED = "/!$&'()*+,;=:@~"
 """Left as they are in a URL's path, besides letters, digits and `_.-` (RFC 3986 section 3.3)."""
 
@@ -86,6 +88,9 @@ def locate(url: str) -> Location:
 
 
 def _http(url: str) -> Location:
+    simple = _SIMPLE.match(url)
+    if simple is not None and "/." not in simple[2] and "//" not in simple[2]:
+        return Location(kind="http", root=simple[1], key=simple[2][1:], host=simple[1].partition("://")[2])
     parts = urlsplit(url)
     if not parts.hostname:
         raise SourceError(f"expected a host in the URL, got none: {url}")
