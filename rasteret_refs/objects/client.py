@@ -13,7 +13,8 @@ from rasteret_refs.objects.answers import Fetched, Traffic, Wanted, asked, check
 from rasteret_refs.objects.coalesce import DEFAULT_GAP, DEFAULT_SIZE, coalesce
 from rasteret_refs.objects.failures import Failure, Kind, judge
 from rasteret_refs.objects.limits import Limiter
-from rasteret_refs.objects.location import Location, locate
+from rasteret_refs.objects.local import read_range
+from rasteret_refs.objects.location import Location, is_url, local_path, locate
 from rasteret_refs.objects.plain_http import ranged_get
 from rasteret_refs.objects.runtime import obstore
 from rasteret_refs.objects.stores import azure_container, open_store, options_for
@@ -150,6 +151,19 @@ class Objects:
                 wanted = ranges[member]
                 found[member] = answer.data[wanted.start - request.start : wanted.stop - request.start]
         return found
+
+    @staticmethod
+    def is_local(url: str) -> bool:
+        """Tell whether an object is a file of this machine, which `read_now` can read."""
+        return not is_url(url) or url.startswith("file:")
+
+    def read_now(self, url: str, start: int, stop: int, *, etag: str | None = None, size: int | None = None) -> bytes:
+        """Read bytes `[start, stop)` of a local file in the calling thread; parameters and errors as in `fetch`."""
+        if self._authorise is not None:
+            self._authorise(url)
+        data = read_range(local_path(url), start, stop, etag=etag, size=size)
+        self._count(locate(url), len(data))
+        return data
 
     async def read(self, url: str) -> bytes:
         """Return a whole object."""

@@ -46,6 +46,12 @@ class Ranges(Protocol):
     ) -> Sequence[Any]:
         """Fetch ranges of one object, in their order."""
 
+    def is_local(self, url: str) -> bool:
+        """Tell whether an object is a file, which `read_now` can read."""
+
+    def read_now(self, url: str, start: int, stop: int, *, etag: str | None = None, size: int | None = None) -> Any:
+        """Read a range of a local file in the calling thread."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
@@ -179,13 +185,32 @@ class Reader:
         if self.cache is not None:
             jobs = [job for job in jobs if not self._from_cache(job)]
         wanted, inlined = await self._located(jobs)
-        plans = tiles.fetches(wanted)
-        pool = workers.decoders()
-        loop = asyncio.get_running_loop()
-        here = [loop.run_in_executor(pool, self._decode, job, data) for job, data in inlined.jobs.values()]
+        near: list[tuple[tiles.Job, Any]] = list(inlined.jobs.values())
+        near += [(job, span) for url in wanted if self.objects.is_local(url) for span, job in wanted[url]]
+        plans = tiles.fetches({url: spans for url, spans in wanted.items() if not self.objects.is_local(url)})
         budget, queue = _Budget(BYTES_IN_FLIGHT), iter(plans)
         lanes = [self._lane(queue, budget) for _ in range(min(len(plans), REQUESTS_IN_FLIGHT))]
-        await _all([*here, *map(asyncio.ensure_future, lanes)])
+        await _all([*self._near(near), *map(asyncio.ensure_future, lanes)])
+
+    def _near(self, jobs: Sequence[tuple[tiles.Job, Any]]) -> list["asyncio.Future[None]"]:
+        """Decode tiles at hand, inlined ones and those of local files: each thread reads what it decodes."""
+        failed = threading.Event()
+        queue = iter(jobs)
+
+        def drain() -> None:
+            for job, data in queue:
+                if failed.is_set():
+                    return
+                try:
+                    if isinstance(data, ByteRange):
+                        data = self.objects.read_now(job.url, data.start, data.stop)  # noqa: PLW2901 - from place to bytes
+                    self._decode(job, data)
+                except BaseException:
+                    failed.set()
+                    raise
+
+        pool, loop = workers.decoders(), asyncio.get_running_loop()
+        return [loop.run_in_executor(pool, drain) for _ in range(min(len(jobs), workers.cores()))]
 
     async def _located(self, jobs: Sequence[tiles.Job]) -> tuple[dict[str, list[Any]], tiles.Inlined]:
         by_array: defaultdict[int, list[tiles.Job]] = defaultdict(list)

@@ -38,8 +38,10 @@ class Job:
     rows: int = 0
     """Rows that are enough for all targets."""
     targets: list[Target] = field(default_factory=list)
-    source: str = ""
-    """Where its bytes came from, for messages."""
+    url: str = ""
+    """Of the object that holds its bytes; empty where they stand in the manifest."""
+    offset: int = 0
+    """Where they begin in the object."""
 
     def add(self, out: npt.NDArray[Any], piece: Piece, drop_axes: tuple[int, ...] = ()) -> None:
         """Send a part of the tile to `out` as well."""
@@ -86,7 +88,7 @@ def plan_fetches(
             if data is not None:
                 inlined.add(job, data)
             continue
-        job.source = f"{url} bytes {offset}-{offset + size}"
+        job.url, job.offset = url, offset
         wanted.setdefault(url, []).append((ByteRange(start=offset, stop=offset + size), job))
 
 
@@ -100,7 +102,6 @@ class Inlined:
         """Take a job over, or its targets when the same bytes are decoded for the same array already."""
         key = (id(job.array), id(data))
         if key not in self.jobs:
-            job.source = "bytes in the manifest"
             self.jobs[key] = (job, data)
             return
         first, _ = self.jobs[key]
@@ -157,9 +158,10 @@ def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, rows: int | None
     try:
         job.array.decoder.decode_into(data, plane(tile), rows if tile.ndim > 1 else None)
     except (ValueError, RuntimeError, TypeError, OverflowError) as error:
+        source = f"{job.url} from byte {job.offset}" if job.url else "inlined in its manifest"
         raise DecodeError(
             f"expected a tile of {job.array.chunks} {job.array.dtype}, found {error}: chunk "
-            f"{job.array.chunk_key(job.number)} of {job.array.path}, {job.source}"
+            f"{job.array.chunk_key(job.number)} of {job.array.path}, {source}"
         ) from error
 
 

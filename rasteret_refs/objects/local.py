@@ -1,0 +1,65 @@
+"""Byte ranges of local files, read where they are needed: a thread that decodes a tile reads it first."""
+
+import os
+
+from rasteret_refs.errors import AccessError, ChangedError, NotFoundError, ObjectError, ResponseError
+
+
+def read_range(path: str, start: int, stop: int, *, etag: str | None = None, size: int | None = None) -> bytes:
+    """Read bytes `[start, stop)` of a file.
+
+    Parameters
+    ----------
+    etag, size
+        What the file must still be; the tag as obstore gives it for files (inode, modification time, size).
+
+    Raises
+    ------
+    NotFoundError, AccessError, ResponseError, ChangedError, ObjectError
+        Each names the file, what was expected and what came.
+    """
+    expected = f"{path}: expected bytes [{start}, {stop})"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            _check_unchanged(path, os.fstat(descriptor), etag, size)
+            data = _read(descriptor, start, stop)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{expected}, got no such file") from error
+    except PermissionError as error:
+        raise AccessError(f"{expected}, got {error.strerror}") from error
+    except ObjectError:
+        raise
+    except OSError as error:
+        raise ObjectError(f"{expected}, got {error.strerror or error}") from error
+    if len(data) != stop - start:
+        raise ResponseError(f"{expected}, but the object has only {start + len(data)}")
+    return data
+
+
+def _read(descriptor: int, start: int, stop: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, stop - start, start)
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return os.read(descriptor, stop - start)
+
+
+def _check_unchanged(path: str, status: os.stat_result, etag: str | None, size: int | None) -> None:
+    if size is not None and status.st_size != size:
+        raise ChangedError(
+            f"{path}: expected an object of {size} bytes, got {status.st_size}: it has changed since it was indexed"
+        )
+    if etag is not None:
+        found = file_etag(status)
+        if found != etag:
+            raise ChangedError(f"{path}: expected ETag {etag}, got {found}: it has changed since it was indexed")
+
+
+def file_etag(status: os.stat_result) -> str:
+    """Give a file the tag that obstore gives it: inode, modification time in microseconds and size, hexadecimal.
+
+    https://github.com/apache/arrow-rs-object-store/blob/main/src/local.rs (`get_etag`)
+    """
+    return f'"{status.st_ino:x}-{status.st_mtime_ns // 1000:x}-{status.st_size:x}"'

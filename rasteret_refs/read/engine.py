@@ -1,0 +1,131 @@
+"""The xarray backend `rasteret_refs`: `xr.open_dataset("x.refs", engine="rasteret_refs")` and `open_datatree`."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import xarray as xr
+from xarray.backends import BackendEntrypoint
+
+from rasteret_refs.errors import QueryError
+from rasteret_refs.objects.client import Objects
+from rasteret_refs.read.dataset import groups, open_group
+from rasteret_refs.read.reader import Reader
+from rasteret_refs.refset.opened import OpenedRefset
+
+
+def open_reader(location: str | os.PathLike[str], storage: Mapping[str, Any] | None = None, **options: Any) -> Reader:
+    """Open a reference set for reading.
+
+    Parameters
+    ----------
+    location
+        Path or URL of the set.
+    storage
+        Prefix → obstore options, as in `rasteret_refs.open`.
+    **options
+        Of `Reader`: `tile_cache`, `disk_cache`.
+    """
+    return Reader(OpenedRefset(os.fspath(location), storage), Objects(storage), **options)
+
+
+def group_path(reader: Reader, group: str | None, factor: int) -> str:
+    """Find the group of a grid and a decimation factor.
+
+    Parameters
+    ----------
+    group
+        Name of a grid; None where there is only one; or the whole path of a group that holds arrays.
+    factor
+        1 for full resolution.
+
+    Raises
+    ------
+    QueryError
+        Nothing fits, or several grids do; the message names what there is.
+    """
+    known = groups(reader)
+    if group is not None and group.strip("/") in known:
+        return group.strip("/")
+    name = f"factor_{factor}"
+    if group is None:
+        fitting = [path for path in known if path == name or path.endswith(f"/{name}")]
+        if len(fitting) == 1:
+            return fitting[0]
+        problem = f"several groups have factor {factor}" if fitting else f"no group has factor {factor}"
+        raise QueryError(f"expected group= to name one of {known}: {problem}")
+    path = f"{group.strip('/')}/{name}"
+    if path not in known:
+        raise QueryError(f"expected one of the groups {known}, found none for group={group!r} and factor={factor}")
+    return path
+
+
+class RefsBackendEntrypoint(BackendEntrypoint):
+    """Opens reference sets."""
+
+    description: ClassVar[str] = "Open rasteret_refs reference sets (COGs as virtual Zarr)"
+    url: ClassVar[str] = "https://pypi.org/project/rasteret-refs/"
+    supports_groups: ClassVar[bool] = True
+    open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
+        "filename_or_obj",
+        "drop_variables",
+        "group",
+        "factor",
+        "storage",
+        "decode_times",
+        "decode_coords",
+    )
+
+    def open_dataset(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        group: str | None = None,
+        factor: int = 1,
+        storage: Mapping[str, Any] | None = None,
+        decode_times: Any = True,
+        decode_coords: Any = True,
+    ) -> xr.Dataset:
+        """Open one grid at one resolution; see `group_path` and `open_group`."""
+        reader = filename_or_obj if isinstance(filename_or_obj, Reader) else open_reader(filename_or_obj, storage)
+        return open_group(
+            reader,
+            group_path(reader, group, factor),
+            decode_times=decode_times,
+            decode_coords=decode_coords,
+            drop_variables=drop_variables,
+        )
+
+    def open_groups_as_dict(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        group: str | None = None,
+        storage: Mapping[str, Any] | None = None,
+        decode_times: Any = True,
+        decode_coords: Any = True,
+    ) -> dict[str, xr.Dataset]:
+        """Open every group that holds arrays, below `group` when it is given; keys are absolute paths."""
+        reader = filename_or_obj if isinstance(filename_or_obj, Reader) else open_reader(filename_or_obj, storage)
+        below = (group or "").strip("/")
+        return {
+            f"/{path.removeprefix(below).strip('/')}": open_group(
+                reader, path, decode_times=decode_times, decode_coords=decode_coords, drop_variables=drop_variables
+            )
+            for path in groups(reader)
+            if not below or path == below or path.startswith(f"{below}/")
+        }
+
+    def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
+        """Open all groups as a tree."""
+        return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **options))
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Recognise `NAME.refs` and opened readers."""
+        if isinstance(filename_or_obj, Reader):
+            return True
+        return isinstance(filename_or_obj, str | os.PathLike) and os.fspath(filename_or_obj).rstrip("/").endswith(
+            ".refs"
+        )

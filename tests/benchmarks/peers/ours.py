@@ -1,0 +1,27 @@
+"""This library's batched reads: `Reader.read_many`."""
+
+import numpy as np
+from common import batches
+
+from rasteret_refs.read.engine import open_reader
+from rasteret_refs.read.reader import Window
+
+TILE_CACHE = 0
+
+
+def prepare(job):
+    """Open the reference set."""
+    reader = open_reader(job["refs"], tile_cache=TILE_CACHE)
+    return reader, reader.array("factor_1/image")
+
+
+def read(job, prepared):
+    """Read batch after batch."""
+    reader, array = prepared
+    arrays = []
+    for batch in batches(job):
+        arrays += reader.read_many([
+            Window(array=array, key=(scene, slice(row, row + rows), slice(column, column + columns)))
+            for scene, row, column, rows, columns in batch
+        ])  # fmt: skip
+    return [np.asarray(array) for array in arrays]

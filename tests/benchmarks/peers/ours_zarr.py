@@ -1,0 +1,21 @@
+"""This library's store and codec pipeline under plain Zarr indexing."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from rasteret_refs.read.engine import open_reader
+from rasteret_refs.read.pipeline import open_array
+from rasteret_refs.read.store import ReferenceStore
+
+
+def prepare(job):
+    """Open the array."""
+    return open_array(ReferenceStore(open_reader(job["refs"])), "factor_1/image")
+
+
+def read(job, prepared):
+    """Read each place once for all scenes, the places side by side."""
+    places = list(dict.fromkeys(tuple(window[1:]) for window in job["windows"]))
+    with ThreadPoolExecutor(len(places)) as pool:
+        stacks = list(pool.map(lambda p: prepared[:, p[0] : p[0] + p[2], p[1] : p[1] + p[3]], places))
+    by_place = dict(zip(places, stacks, strict=True))
+    return [by_place[tuple(window[1:])][window[0]] for window in job["windows"]]
