@@ -1,5 +1,7 @@
 """Cloud-Optimized GeoTIFFs as Zarr, without copying a pixel."""
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,3 +33,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+class _Package(ModuleType):
+    """The package itself: its public functions win over subpackages of the same name.
+
+    Python sets `rasteret_refs.build` to the subpackage as soon as anything imports from it; `rr.build` is the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -103,9 +103,10 @@ class Cog:
 SENTINEL_2 = {
     **{name: Cog(size=10980) for name in ("B02", "B03", "B04", "B08")},
     **{
-        name: Cog(size=5490, resolution=20.0, bits=8 if name == "SCL" else 16)
+        name: Cog(size=5490, overviews=3, resolution=20.0, bits=8 if name == "SCL" else 16)
         for name in ("B05", "B06", "B07", "B8A", "B11", "B12", "SCL")
     },
-    **{name: Cog(size=1830, resolution=60.0) for name in ("B01", "B09")},
+    **{name: Cog(size=1830, overviews=1, resolution=60.0) for name in ("B01", "B09")},
 }
-"""The 13 assets of a Sentinel-2 L2A scene in COGs of 1,024-pixel tiles: 744 tiles at full resolution."""
+"""The 13 assets of a Sentinel-2 L2A scene as GDAL's COG driver writes them with tiles of 1,024 pixels (it halves until an
+image fits one tile): 744 tiles at full resolution."""

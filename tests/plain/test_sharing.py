@@ -27,8 +27,7 @@ def location(request: pytest.FixtureRequest) -> str:
 
 
 def lazy(location: str) -> xr.Dataset:
-    chunks = {"scene": 1, "y": 256, "x": 256}
-    return xr.open_zarr(rr.plain_store(location), group="factor_1", zarr_format=2, consolidated=False, chunks=chunks)
+    return xr.open_zarr(rr.plain_store(location), group="factor_1", zarr_format=2, consolidated=False, chunks={})
 
 
 def test_a_pickled_store_reads_the_same_pixels(location: str, scenes: Scenes) -> None:
