@@ -27,6 +27,10 @@ class SetFiles(Protocol):
         """
         ...
 
+    def names(self) -> set[str] | None:
+        """Return the names of all files there are, or None where storage has no listings."""
+        ...
+
 
 def normalised(location: str | os.PathLike[str]) -> str:
     """Return a set's location as an absolute path or a URL, without trailing slash."""
@@ -50,6 +54,11 @@ class LocalFiles:
         except OSError as error:
             raise ObjectError(f"{path}: expected a readable file, got: {error}") from error
 
+    def names(self) -> set[str] | None:
+        """See `SetFiles`."""
+        root = Path(self.location)
+        return {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_symlink() or not p.is_dir()}
+
 
 class ObjectFiles:
     """Files behind storage, through `objects`."""
@@ -65,6 +74,14 @@ class ObjectFiles:
         from rasteret_refs.objects.blocking import run
 
         return run(self._objects.read(f"{self.location}/{name}"))
+
+    def names(self) -> set[str] | None:
+        """See `SetFiles`."""
+        from rasteret_refs.objects.blocking import run
+
+        if self.location.startswith(("http://", "https://")):
+            return None
+        return {name for name, _ in run(self._objects.list(self.location))}
 
 
 def files_of(location: str | os.PathLike[str], storage: Mapping[str, Any] | None = None) -> SetFiles:

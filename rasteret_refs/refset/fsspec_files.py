@@ -45,6 +45,10 @@ class FsspecFiles:
         except Exception as error:
             raise UnavailableError(f"{url}: expected a file, got {type(error).__name__}: {error}") from error
 
+    def names(self) -> set[str] | None:
+        """See `SetFiles`; the plain route verifies nothing as a whole."""
+        return None
+
     def _filesystem(self) -> Any:
         """Return this process's filesystem: fsspec's refuse to work in a forked child."""
         if self._opened is None or self._opened[0] != os.getpid():

@@ -50,6 +50,9 @@ FAILURES_SCHEMA: Final = pa.schema([
 ])  # fmt: skip
 """Columns of `failures.parquet`; `error` is the class's name."""
 
+DROPPED: Final = "refs:dropped"
+"""Column that marks dropped scenes; there only once a scene was dropped. Their place on the scene axis stays."""
+
 ROW_GROUP: Final = 10_000
 
 

@@ -8,13 +8,12 @@ from typing import Any, NoReturn
 import numpy as np
 from fsspec.implementations.reference import LazyReferenceMapper
 
-from rasteret_refs.errors import DamagedError, NotFoundError, ObjectError, RefsetError, UnauthorisedSourceError
+from rasteret_refs.errors import RefsetError, UnauthorisedSourceError
 from rasteret_refs.refset.files import SetFiles
-from rasteret_refs.refset.layout import SEAL, ZMETADATA, record_name
-from rasteret_refs.refset.manifest import read_record
+from rasteret_refs.refset.layout import record_name
 from rasteret_refs.refset.memory import ByteCache
 from rasteret_refs.refset.record import Record
-from rasteret_refs.refset.seal import Seal
+from rasteret_refs.refset.sealed import SealedSet
 
 MANIFEST_BYTES = 128 * 1024 * 1024
 """Bytes of manifests that one mapper keeps in memory."""
@@ -50,7 +49,7 @@ class SealedReferenceMapper(LazyReferenceMapper):  # type: ignore[misc]
         return f"{type(self).__name__}({self.root!r})"
 
     def __getattr__(self, item: str) -> Any:
-        if item in {"seal", "zmetadata", "record_size", "_items", "_children"}:
+        if item in {"sealed", "zmetadata", "record_size", "_items", "_children"}:
             self.setup()
             return self.__dict__[item]
         raise AttributeError(item)
@@ -65,14 +64,12 @@ class SealedReferenceMapper(LazyReferenceMapper):  # type: ignore[misc]
         DamagedError, FormatVersionError
             As `Seal.from_bytes` and the hash of `.zmetadata` say.
         """
-        seal = Seal.from_bytes(self.files.read(SEAL), self.root)
-        data = read_sealed(self.files, seal, ZMETADATA)
-        documents = json.loads(data)
-        self.__dict__["_items"] = {".zmetadata": data}
-        self.__dict__["record_size"] = int(documents["record_size"])
-        self.__dict__["_children"] = _children(documents["metadata"])
-        self.__dict__["seal"] = seal
-        self.__dict__["zmetadata"] = documents["metadata"]
+        sealed = SealedSet.open(self.files)
+        self.__dict__["_items"] = {".zmetadata": sealed.zmetadata}
+        self.__dict__["record_size"] = sealed.record_size
+        self.__dict__["_children"] = _children(sealed.documents)
+        self.__dict__["sealed"] = sealed
+        self.__dict__["zmetadata"] = sealed.documents
 
     def record(self, field: str, number: int) -> Record:
         """Return a record file, from memory or read and checked now.
@@ -93,8 +90,8 @@ class SealedReferenceMapper(LazyReferenceMapper):  # type: ignore[misc]
 
     def _read(self, field: str, number: int) -> Record:
         name = record_name(field, number)
-        record = Record.from_table(sealed_table(self.files, self.seal, field, number), name)
-        record.check_sources(self.seal.sources)
+        record = Record.from_table(self.sealed.table(field, number), name)
+        record.check_sources(self.sealed.sources)
         if "://" in self.root and (local := [p for p in record.paths if p and ("://" not in p or _is_file(p))]):
             raise UnauthorisedSourceError(f"{name}: expected no local files in a set from {self.root}, got {local[0]}")
         return record
@@ -174,57 +171,6 @@ class SealedReferenceMapper(LazyReferenceMapper):  # type: ignore[misc]
 
     def __delitem__(self, key: str) -> NoReturn:
         raise RefsetError(f"{self.root}: expected only reads, got an attempt to delete {key}")
-
-
-def read_sealed(files: SetFiles, seal: Seal, name: str) -> bytes:
-    """Read a file other than a record file and compare it with the seal.
-
-    Raises
-    ------
-    DamagedError
-        Missing, altered, or not in the seal.
-    """
-    sealed = seal.files.get(name)
-    if sealed is None:
-        raise DamagedError(f"{files.location}/{name}: expected it in {SEAL}, got none")
-    data = _read_or_damaged(files, name)
-    sealed.check(data, f"{files.location}/{name}")
-    return data
-
-
-def sealed_table(files: SetFiles, seal: Seal, path: str, number: int) -> Any:
-    """Read a record file and compare it with the seal.
-
-    Returns
-    -------
-    pyarrow.Table
-        Columns as in `manifest.SCHEMA`.
-
-    Raises
-    ------
-    DamagedError
-        Missing, altered, or not in the seal.
-    """
-    name = record_name(path, number)
-    table = seal.records.get(path, ())
-    if not 0 <= number < len(table):
-        raise DamagedError(f"{files.location}/{name}: expected it in {SEAL}, got {len(table)} record files of {path}")
-    data = _read_or_damaged(files, name)
-    table[number].check(data, f"{files.location}/{name}")
-    try:
-        return read_record(data)
-    except RefsetError as error:
-        raise DamagedError(f"{files.location}/{name}: {error}") from error
-
-
-def _read_or_damaged(files: SetFiles, name: str) -> bytes:
-    """Read a file; a missing one is damage, never a missing chunk."""
-    try:
-        return files.read(name)
-    except NotFoundError as error:
-        raise DamagedError(f"{files.location}/{name}: expected a file, as sealed in {SEAL}, got none") from error
-    except FileNotFoundError as error:  # Zarr's stores take any such error for "no chunk here"
-        raise ObjectError(f"{files.location}/{name}: {error}") from error
 
 
 def _is_file(path: str) -> bool:

@@ -4,11 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from rasteret_refs.errors import DamagedError, FormatVersionError, RefsetError
 from rasteret_refs.refset.layout import FORMAT_VERSION, SEAL, record_name
 from rasteret_refs.refset.secrets import refuse_secrets_within
+
+_BODY_END: Final = b"\n}\n"
+_SIGNATURE_START: Final = b',\n "sha256": "'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,9 @@ class Seal:
     """Path relative to the set → hash, for all files but record files and the seal itself."""
     records: Mapping[str, tuple[FileHash, ...]] = field(default_factory=dict)
     """Array path → hash of each of its record files."""
+    previous: tuple[str, ...] = ()
+    """sha256 of the seals of older states of this set, oldest first: in each of them, a reference had the same pixels
+    at the same place, so a reader that opened an older state may go on with files of this one."""
     format_version: int = FORMAT_VERSION
 
     def all_files(self) -> dict[str, FileHash]:
@@ -92,13 +98,15 @@ class Seal:
             "recipe": self.recipe,
             "files": {path: _to_text(self.files[path]) for path in sorted(self.files)},
             "manifests": {path: [_to_text(f) for f in self.records[path]] for path in sorted(self.records)},
+            "previous": list(self.previous),
         }
         for name in ("storage", "recipe", "sources"):
             refuse_secrets_within(document[name], f"{SEAL}: {name}")
         try:
-            return (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+            body = (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
         except (TypeError, ValueError) as error:
             raise RefsetError(f"{SEAL}: expected a recipe and hints that JSON holds, got: {error}") from error
+        return body.removesuffix(_BODY_END) + _signature(body)
 
     @classmethod
     def from_bytes(cls, data: bytes, location: str) -> Self:
@@ -116,8 +124,11 @@ class Seal:
         FormatVersionError
             Written in a newer format.
         DamagedError
-            Not such a document.
+            Not such a document, or altered.
         """
+        head, _, _ = data.rpartition(_SIGNATURE_START)
+        if data[len(head) :] != _signature(head + _BODY_END):
+            raise DamagedError(f"{location}/{SEAL}: expected a seal that ends with its own sha256, got an altered one")
         try:
             document = json.loads(data)
             if document["format"] != "rasteret_refs":
@@ -135,6 +146,7 @@ class Seal:
                 record_size=int(document["record_size"]),
                 sources=tuple(document["sources"]),
                 storage=document["storage"],
+                previous=tuple(document["previous"]),
                 recipe=document["recipe"],
                 files={_inside(path): _from_text(text) for path, text in document["files"].items()},
                 records={_inside(path): tuple(map(_from_text, table)) for path, table in document["manifests"].items()},
@@ -166,6 +178,11 @@ def _common_directory(directories: list[str]) -> str:
     first, last = min(directories), max(directories)
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[: first.rfind("/", 0, length) + 1] if length < len(first) else first
+
+
+def _signature(body: bytes) -> bytes:
+    """Return the end of the file that replaces a body's last brace: the body's own hash as last entry."""
+    return _SIGNATURE_START + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
 def _to_text(sealed: FileHash) -> str:

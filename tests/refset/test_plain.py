@@ -95,9 +95,13 @@ def test_a_set_behind_http_reads_without_listings_or_double_slashes(remote: tupl
     assert server.stats().refused == 0
 
 
-def test_a_local_set_may_point_to_http_and_to_files(tmp_path: Path, server: Server, write: Callable[..., Path]) -> None:
+def test_a_local_set_may_point_to_http_and_to_files(
+    tmp_path: Path, server_process: Server, write: Callable[..., Path]
+) -> None:
     paths = write_tiffs(tmp_path, 4)
-    planned = plan_of(paths, [server.url + paths[0].name, str(paths[1]), server.url + paths[2].name, str(paths[3])])
+    planned = plan_of(
+        paths, [server_process.url + paths[0].name, str(paths[1]), server_process.url + paths[2].name, str(paths[3])]
+    )
     np.testing.assert_array_equal(read(plain_store(write(planned))), planned.pixels)
 
 
@@ -203,9 +207,9 @@ def test_a_server_that_ignores_ranges_raises(remote: tuple[str, Planned, Server]
         read(plain_store(location))
 
 
-def test_a_remote_set_may_not_lead_to_local_files(refs: Path, server: Server) -> None:
+def test_a_remote_set_may_not_lead_to_local_files(refs: Path, server_process: Server) -> None:
     with pytest.raises(UnauthorisedSourceError, match="no local files"):
-        read(plain_store(served(server, refs)))
+        read(plain_store(served(server_process, refs)))
 
 
 def test_references_outside_the_sealed_prefixes_are_refused(planned: Planned, write: Callable[..., Path]) -> None:
