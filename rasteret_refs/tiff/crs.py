@@ -60,21 +60,28 @@ def crs_of(keys: GeoKeys) -> tuple["CRS", int | None] | None:
         horizontal = _horizontal(keys)
         if horizontal is None:
             return None
-        crs = _identified(_with_vertical(horizontal, keys))
-        return crs, crs.to_epsg(min_confidence=_CERTAIN)
+        return _identified(_with_vertical(horizontal, keys))
     except (CRSError, ProjError, ValueError, TypeError, ArithmeticError, KeyError, AttributeError) as error:
         # pyproj reports some senseless codes, names and numbers in ways of its own
         raise CrsError(f"PROJ refuses the CRS: {error}") from error
 
 
-def _identified(crs: "CRS") -> "CRS":
-    """The registry's own projected CRS where the file spells it out under its name, as GDAL does (`FindBestMatch`)."""
+def _identified(crs: "CRS") -> tuple["CRS", int | None]:
+    """Return a CRS and its EPSG code: the registry's own one where a file spells it out under its name.
+
+    GDAL looks projected CRSs up likewise (`FindBestMatch`), no others. It takes PROJ a second at worst.
+    """
     from pyproj import CRS
 
-    if crs.is_bound or not crs.is_projected or crs.is_compound or crs.to_json_dict().get("id") is not None:
-        return crs
+    name = crs.to_json_dict().get("id", {})
+    if name:
+        return crs, int(name["code"]) if name["authority"] == "EPSG" else None
+    if crs.is_bound or not (crs.is_projected or crs.is_compound):
+        return crs, None
     authority = crs.to_authority(min_confidence=_CERTAIN)
-    return crs if authority is None else CRS.from_authority(*authority)
+    if authority is None:
+        return crs, None
+    return CRS.from_authority(*authority), int(authority[1]) if authority[0] == "EPSG" else None
 
 
 def _horizontal(keys: GeoKeys) -> "CRS | None":

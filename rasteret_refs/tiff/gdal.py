@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from xml.parsers import expat
+from xml.sax.saxutils import unescape
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ type Items = Mapping[str, Mapping[str, str]]
 """Items of metadata by domain (the default one is the empty string) and name."""
 
 _DEPTH = 32
+_QUOTES = {"&quot;": '"', "&apos;": "'"}
 _SAMPLE = re.compile("[0-9]{1,5}")
 
 
@@ -100,6 +102,8 @@ class _Reader:
     def _end(self, _name: str) -> None:
         if self._depth == 2 and self._attributes is not None:  # noqa: PLR2004 - likewise
             text = "".join(self._text)
+            if self._attributes.get("format") != "xml":
+                text = unescape(text, _QUOTES)  # GDAL escapes values before it escapes the document
             if self._nested_at is not None:  # domains such as xml:XMP hold XML itself
                 text = self._data[self._nested_at : self._parser.CurrentByteIndex].decode("utf-8", "replace")
             self.found.append((self._attributes, text))
