@@ -40,6 +40,7 @@ class Collection:
         self, location: str | os.PathLike[str], *, storage: Mapping[str, Any] | None = None, sha256: str | None = None
     ) -> None:
         from rasteret_refs.refset.opened import OpenedRefset
+    from rasteret_refs.refset.verify import Report
 
         self.location = os.fspath(location)
         self.storage = dict(storage or {})
@@ -103,18 +104,18 @@ class Collection:
 
         return to_xarray(self.reader, group, factor=factor, scene=id, scale=scale, masked=masked, chunks=chunks)
 
-    def verify(self) -> Mapping[str, Any]:
+    def verify(self) -> "Report":
         """Check every file of the set against its seal.
 
         Returns
         -------
-        Mapping
-            Counts of what was checked.
+        Report
+            What was checked.
 
         Raises
         ------
         DamagedError
-            A file is missing, truncated or altered.
+            Files are missing, altered or too many; the message names them.
         """
         return self.refset.verify()
 

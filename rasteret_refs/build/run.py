@@ -188,7 +188,7 @@ def _plan(
         )
         for entry in scanned
     ]  # fmt: skip
-    scene_columns = {name: [entry.scene.properties.get(name) for entry in scanned] for name in columns}
+    scene_columns: dict[str, Any] = {name: [entry.scene.properties.get(name) for entry in scanned] for name in columns}
     found = plan(planned, layout=layout, axis=axis, tolerance=tolerance, scene_columns=scene_columns)
     failures: list[SceneFailure] = []
     urls = {(entry.scene.id, asset.name): asset.url for entry in scanned for asset in entry.assets}

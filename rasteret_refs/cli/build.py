@@ -57,14 +57,15 @@ def command(
     """
     from rasteret_refs.collection import build
 
-    given = {"query": list(query)} if query else {}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if query:
+        given["query"] = list(query)
     with progress_bar(quiet=quiet or as_json) as progress:
         collection = build(
             source[0] if len(source) == 1 else list(source),
             out,
             storage=read_storage(storage_file),
             progress=progress,
-            **{name: value for name, value in options.items() if value is not None},
             **given,
         )
     report = collection.report

@@ -1,5 +1,6 @@
 """`verify SET`: every file against the seal."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ def command(location: str, *, sha256: str | None, as_json: bool, storage_file: P
     """Check every file of SET against its seal; exit code 1 on damage."""
     from rasteret_refs.collection import Collection
 
-    report = dict(Collection(location, storage=read_storage(storage_file), sha256=sha256).verify())
+    report = asdict(Collection(location, storage=read_storage(storage_file), sha256=sha256).verify())
     if as_json:
         print_json(report)
     else:

@@ -1,0 +1,237 @@
+"""The command line: what it prints, its exit codes, and its messages for every kind of bad input."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+import zarr
+from click.testing import CliRunner
+
+import rasteret_refs as rr
+from rasteret_refs.cli import main
+from tests.build.test_scan import write_cog
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def cogs(tmp_path):
+    directory = tmp_path / "cogs"
+    directory.mkdir()
+    return [write_cog(directory / f"{name}.tif") for name in ("a", "b", "c")]
+
+
+def pixels(out, index):
+    store = rr.plain_store(out)
+    group = zarr.open_group(store, mode="r", zarr_format=2, use_consolidated=False)
+    return np.asarray(group["factor_1/image"][index])
+
+
+def test_build_references_files_so_that_plain_zarr_reads_rasterios_pixels(cogs, tmp_path):
+    result = invoke("build", *cogs, "-o", tmp_path / "x.refs")
+    assert result.exit_code == 0, result.output
+    assert "3 scenes, 3 assets" in result.stdout
+    for index, path in enumerate(cogs):
+        with rasterio.open(path) as file:
+            assert np.array_equal(pixels(tmp_path / "x.refs", index), file.read(1))
+
+
+def test_build_takes_globs_lists_and_urls(cogs, tmp_path, server):
+    (tmp_path / "list.txt").write_text("# three\n" + "\n".join(map(str, cogs)) + "\n")
+    sources = [f"{cogs[0].parent}/*.tif", tmp_path / "list.txt", f"{server.url}cogs/a.tif"]
+    counts = []
+    for number, source in enumerate(sources):
+        result = invoke("build", source, "-o", tmp_path / f"{number}.refs", "--json")
+        assert result.exit_code == 0, result.output
+        counts.append(json.loads(result.stdout)["scenes"])
+    assert counts == [3, 3, 1]
+
+
+def test_build_refuses_an_existing_output_and_replaces_it_when_told_to(cogs, tmp_path):
+    out = tmp_path / "x.refs"
+    assert invoke("build", cogs[0], "-o", out).exit_code == 0
+    before = (out / "refs.json").read_bytes()
+    refused = invoke("build", *cogs, "-o", out)
+    assert refused.exit_code == 1
+    assert "x.refs" in refused.stderr
+    assert (out / "refs.json").read_bytes() == before
+    assert invoke("build", *cogs, "-o", out, "--overwrite").exit_code == 0
+    assert len(rr.open(out)) == 3
+
+
+BAD = {
+    "empty.tif": (b"", "empty"),
+    "page.tif": (b"<!DOCTYPE html><html>sign in</html>", "HTML"),
+    "text.tif": (b"hello, this is no TIFF at all", "signature"),
+    "cut.tif": (None, "the file has"),
+}
+
+
+@pytest.fixture
+def bad(cogs):
+    directory = cogs[0].parent
+    for name, (content, _) in BAD.items():
+        (directory / name).write_bytes(cogs[0].read_bytes()[:5000] if content is None else content)
+    return directory
+
+
+@pytest.mark.parametrize("name", [*BAD, "missing.tif"])
+def test_one_bad_file_fails_the_build_and_is_named(bad, cogs, tmp_path, name):
+    result = invoke("build", cogs[0], bad / name, "-o", tmp_path / "x.refs")
+    assert result.exit_code == 1
+    assert name in result.stderr
+    assert "Traceback" not in result.stderr
+    assert BAD.get(name, (None, "missing.tif"))[1] in result.stderr
+    assert sorted(p.name for p in tmp_path.iterdir() if "refs" in p.name and not p.name.endswith(".lock")) == []
+
+
+def test_skipped_files_become_failures_and_the_exit_code_is_3(bad, cogs, tmp_path, server):
+    urls = [f"{server.url}cogs/{name}" for name in ("a.tif", *BAD, "missing.tif")]
+    result = invoke("build", *urls, "-o", tmp_path / "x.refs", "--on-error", "skip")
+    assert result.exit_code == 3, result.output
+    rows = pq.read_table(tmp_path / "x.refs" / "failures.parquet").to_pylist()
+    assert {(row["url"].rpartition("/")[2], row["error"]) for row in rows} == {
+        ("empty.tif", "NotATiffError"),
+        ("page.tif", "NotATiffError"),
+        ("text.tif", "NotATiffError"),
+        ("cut.tif", "TruncatedError"),
+        ("missing.tif", "NotFoundError"),
+    }
+    assert len(rr.open(tmp_path / "x.refs")) == 1
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    monkeypatch.setattr("rasteret_refs.objects.client._BACKOFF", 0.001)
+
+
+@pytest.mark.usefixtures("cogs", "hurried")
+@pytest.mark.parametrize(("status", "error"), [(403, "AccessError"), (404, "NotFoundError"), (500, "UnavailableError")])
+def test_refusing_servers_are_told_apart(tmp_path, server, status, error):
+    server.fail("status", path="cogs/b.tif", status=status)
+    urls = [f"{server.url}cogs/{name}.tif" for name in "abc"]
+    result = invoke("build", *urls, "-o", tmp_path / "x.refs", "--on-error", "skip")
+    assert result.exit_code == 3
+    (row,) = pq.read_table(tmp_path / "x.refs" / "failures.parquet").to_pylist()
+    assert (row["error"], row["asset"], row["phase"]) == (error, "image", "header")
+    assert row["attempts"] == (7 if status == 500 else 1)
+
+
+def test_nothing_usable_is_an_error_even_when_skipping(bad, tmp_path):
+    result = invoke("build", bad / "text.tif", "-o", tmp_path / "x.refs", "--on-error", "skip")
+    assert result.exit_code == 1
+    assert "text.tif" in result.stderr
+    assert not (tmp_path / "x.refs").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["build"],
+        ["build", "a.tif"],
+        ["build", "a.tif", "-o", "x.refs", "--layout", "round"],
+        ["build", "a.tif", "-o", "x.refs", "--bbox", "1,2,3"],
+        ["build", "a.tif", "-o", "x.refs", "--storage", "none.toml"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments):
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_a_storage_file_that_is_no_toml_is_named(cogs, tmp_path):
+    (tmp_path / "s.toml").write_text("not = = toml")
+    result = invoke("build", cogs[0], "-o", tmp_path / "x.refs", "--storage", tmp_path / "s.toml")
+    assert result.exit_code == 1
+    assert "s.toml" in result.stderr
+
+
+def test_info_describes_the_set_for_people_and_for_programs(cogs, tmp_path):
+    out = tmp_path / "x.refs"
+    invoke("build", *cogs, "-o", out)
+    text = invoke("info", out)
+    assert text.exit_code == 0
+    assert "EPSG:32643" in text.stdout
+    facts = json.loads(invoke("info", out, "--json").stdout)
+    assert facts["scenes"] == 3
+    (group,) = facts["groups"]
+    (array,) = group["arrays"]
+    assert (array["name"], array["shape"], array["dtype"]) == ("image", [3, 600, 600], "u2")
+    assert array["codecs"] == ["zlib", "horizontal_predictor"]
+
+
+def test_inspect_shows_each_ifd_with_one_request(cogs, server):
+    facts = json.loads(invoke("inspect", f"{server.url}cogs/a.tif", "--json").stdout)
+    assert facts["requests"] == 1
+    assert facts["georeference"]["epsg"] == 32643
+    with rasterio.open(cogs[0]) as file:
+        assert facts["georeference"]["transform"] == pytest.approx(list(file.transform)[:6])
+        levels = file.overviews(1)
+    assert [ifd["role"] for ifd in facts["ifds"]] == ["image"] + ["overview"] * len(levels)
+    first = facts["ifds"][0]
+    assert (first["width"], first["height"], first["bits"], first["predictor"]) == (600, 600, 16, 2)
+    assert first["compression_name"] == "Deflate"
+    table = invoke("inspect", cogs[0])
+    assert table.exit_code == 0
+    assert "600×600" in table.stdout
+
+
+def test_inspect_names_what_is_no_tiff(bad):
+    result = invoke("inspect", bad / "page.tif")
+    assert result.exit_code == 1
+    assert "page.tif" in result.stderr
+
+
+def test_verify_is_silent_about_a_sound_set_and_fails_on_a_damaged_one(cogs, tmp_path):
+    out = tmp_path / "x.refs"
+    invoke("build", *cogs, "-o", out)
+    assert json.loads(invoke("verify", out, "--json").stdout)["files"] > 3
+    manifest = next((out / "zarr.parq").rglob("image/refs.0.parq"))
+    content = bytearray(manifest.read_bytes())
+    content[len(content) // 2] ^= 1
+    manifest.write_bytes(content)
+    result = invoke("verify", out)
+    assert result.exit_code == 1
+    assert "refs.0.parq" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_a_set_that_is_not_there_is_named(tmp_path, command):
+    result = invoke(command, tmp_path / "none.refs")
+    assert result.exit_code == 1
+    assert "none.refs" in result.stderr
+
+
+def test_the_demo_compares_every_pixel():
+    result = subprocess.run(
+        [sys.executable, "-m", "rasteret_refs.cli", "demo"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "all pixels equal" in result.stdout
+    assert "DIFFERENT" not in result.stdout
+
+
+def test_ctrl_c_leaves_nothing_behind(cogs, tmp_path, server):
+    server.delay(30.0)
+    out = tmp_path / "out" / "x.refs"
+    out.parent.mkdir()
+    command = [sys.executable, "-m", "rasteret_refs.cli", "build", f"{server.url}cogs/a.tif", "-o", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not any("staging" in path.name for path in out.parent.iterdir()):
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert [path for path in out.parent.iterdir() if path.suffix != ".lock"] == []
