@@ -58,8 +58,7 @@ class _GroupMaker:
 
     @property
     def georeferenced(self) -> bool:
-        grid = self.slot.grid
-        return grid is not None and (grid.crs is not None or grid.transform is not None)
+        return self.slot.grid is not None and self.slot.grid.georeferenced
 
     @property
     def transform(self) -> Transform | None:

@@ -69,8 +69,8 @@ def bounding_box(transform: Transform, height: int, width: int) -> list[float]:
 
 
 def projection(grid: Grid) -> dict[str, Any]:
-    """Return the `proj:` keys: a code where there is one, else WKT2; empty without a CRS."""
-    if grid.crs is None:
+    """Return the `proj:` keys: a code where there is one, else WKT2; empty without a CRS of the pixels."""
+    if grid.crs is None or not grid.georeferenced:
         return {}
     return {"proj:code": grid.crs} if _CODE.match(grid.crs) else {"proj:wkt2": grid.crs}
 

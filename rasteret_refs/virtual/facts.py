@@ -64,6 +64,8 @@ def facts_of(description: ImageDescription, georeference: Georeference | None, d
         gdal["color_table"] = color_table(description.color_map)
     if georeference is not None and georeference.transform is None and georeference.gcps:
         gdal["gcps"] = [list(map(safe_number, point)) for point in georeference.gcps]
+        if georeference.crs_wkt is not None:
+            gdal["gcps_crs"] = georeference.crs_wkt
     return Facts(
         nodata=nodata_value(description, np.dtype(dtype)),
         scales=tuple(float(band.get("scale", 1.0)) for band in per_band),
@@ -100,6 +102,8 @@ def shared_attributes(images: Sequence[Facts], *, overview: bool) -> dict[str, A
     attributes: dict[str, Any] = {}
     if len({repr(facts.nodata) for facts in images}) == 1:
         nodata = images[0].nodata
+        if isinstance(nodata, complex) and nodata.imag == 0:
+            nodata = nodata.real
         if isinstance(nodata, (int, float)):
             attributes["nodata"] = safe_number(nodata) if isinstance(nodata, float) else nodata
     gdal = images[0].gdal

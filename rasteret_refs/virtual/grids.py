@@ -37,6 +37,11 @@ class Grid:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
+    def georeferenced(self) -> bool:
+        """Has a transform, or at least a CRS. Not so with control points: their CRS is not that of the pixels."""
+        return self.transform is not None or (self.crs is not None and not self.gcps)
+
+    @property
     def rectilinear(self) -> bool:
         """Rows and columns run along the axes of the CRS: 1-D `x` and `y` exist."""
         return self.transform is not None and self.transform[1] == 0 and self.transform[3] == 0

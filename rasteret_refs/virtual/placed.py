@@ -50,7 +50,7 @@ def _new_values(slot: Slot, batch: Batch, resolution: Resolution, axis: SceneAxi
         description = next((le.image.description for le in layer.levels if le.factor == resolution.factor), None)
         shape = resolution.shape if description is None else (description.height, description.width)
         sizes[row] = shape
-        crs[row] = grid.crs or ""
+        crs[row] = grid.crs or "" if grid.georeferenced else ""
         if grid.transform is not None:
             transforms[row] = overview_transform(grid.transform, (grid.height, grid.width), shape)
     values: dict[str, npt.NDArray[Any]] = {"crs": np.array(crs, dtype=str), "transform": transforms}

@@ -91,6 +91,10 @@ class Profiles:
         self._by_fields: dict[tuple[Any, ...], Profile | UnsupportedTiffError] = {}
         self._by_key: dict[str, Profile] = {}
 
+    def __len__(self) -> int:
+        """Distinct profiles so far."""
+        return len(self._by_key)
+
     def of(self, description: ImageDescription, *, mask: bool = False) -> Profile:
         """Return the profile of an image (or of a mask image).
 

@@ -125,11 +125,13 @@ def _split_variants[Key: Hashable](
     layers: Sequence[Layer], keys: Sequence[Key], profiles: Profiles
 ) -> dict[tuple[Key, str], list[Layer]]:
     """Group layers by key; an asset with more than `MOST_VARIANTS` profiles there is set apart, profile by profile."""
-    kinds: dict[tuple[Key, str], set[tuple[int, ...]]] = {}
-    for layer, key in zip(layers, keys, strict=True):
-        signature = tuple([id(profiles.of(level.image.description)) for level in layer.levels])
-        kinds.setdefault((key, layer.name), set()).add(signature)
-    many = {place for place, found in kinds.items() if len(found) > MOST_VARIANTS}
+    many: set[tuple[Key, str]] = set()
+    if len(profiles) > MOST_VARIANTS:
+        kinds: dict[tuple[Key, str], set[tuple[int, ...]]] = {}
+        for layer, key in zip(layers, keys, strict=True):
+            signature = tuple([id(profiles.of(level.image.description)) for level in layer.levels])
+            kinds.setdefault((key, layer.name), set()).add(signature)
+        many = {place for place, found in kinds.items() if len(found) > MOST_VARIANTS}
     grouped: dict[tuple[Key, str], list[Layer]] = {}
     for layer, key in zip(layers, keys, strict=True):
         variant = _digest(layer, profiles) if many and (key, layer.name) in many else ""

@@ -43,12 +43,12 @@ def references(plan, base=None):
         refs[f"{prefix}.zgroup"] = json.dumps({"zarr_format": 2})
         refs[f"{prefix}.zattrs"] = json.dumps(dict(group.attributes), allow_nan=False)
         for array in group.arrays:
-            refs |= _metadata(prefix, array, array.shape, array.chunks, array.chain, array.chain.dtype)
+            refs |= _metadata(prefix, array, array.shape, array.chunks, array.chain)
             refs |= _chunk_references(prefix + array.name, array)
         for coordinate in group.coordinates:
             values = coordinate.values
             chunks = coordinate.chunks or values.shape
-            refs |= _metadata(prefix, coordinate, values.shape, chunks, coordinate, values.dtype.str)
+            refs |= _metadata(prefix, coordinate, values.shape, chunks, coordinate)
             refs |= _coordinate_chunks(prefix + coordinate.name, coordinate, chunks)
     return refs
 
@@ -76,16 +76,16 @@ def _open(refs, **options):
     return xr.open_dataset(source, engine="kerchunk", open_dataset_options={"chunks": None, **options})
 
 
-def _metadata(prefix, array, shape, chunks, chain, dtype):
+def _metadata(prefix, array, shape, chunks, coding):
     zarray = {
         "zarr_format": 2,
         "shape": list(shape),
         "chunks": list(chunks),
-        "dtype": dtype,
+        "dtype": coding.dtype if hasattr(coding, "dtype") else coding.values.dtype.str,
         "fill_value": None,
         "order": "C",
-        "filters": [dict(config) for config in chain.filters] or None,
-        "compressor": None if chain.compressor is None else dict(chain.compressor),
+        "filters": [dict(config) for config in coding.filters] or None,
+        "compressor": None if coding.compressor is None else dict(coding.compressor),
         "dimension_separator": ".",
     }
     attributes = {"_ARRAY_DIMENSIONS": list(array.dims), **array.attributes}

@@ -83,7 +83,7 @@ def test_what_was_constant_becomes_a_coordinate_when_a_new_scene_differs(tmp_pat
         for i, (s, n) in enumerate(((0.1, 0), (0.2, 7), (0.1, 0)))
     ]
     first = plan([scene_of({"a": paths[0]}, "0")], axis="scene")
-    second, refs = append(first, [scene_of({"a": paths[1]}, "1")])
+    _, refs = append(first, [scene_of({"a": paths[1]}, "1")])
     dataset = opened(refs, "factor_1")
     assert dataset.a_scale.values.tolist() == [0.1, 0.2]
     assert dataset.a_nodata.values.tolist() == [0, 7]

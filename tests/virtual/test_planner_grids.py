@@ -120,9 +120,10 @@ def test_ground_control_points_are_kept_without_a_transform(tmp_path):
     ]
     path = write(tmp_path / "a.tif", pixels(0, (1, 70, 80)), gcps=points, crs="EPSG:4326")
     dataset = opened(plan([scene_of({"a": path})], axis="scene"), "factor_1")
-    assert not {"x", "y"} & set(dataset.coords)
+    assert set(dataset.coords) == {"id"}
+    assert rasterio.crs.CRS.from_wkt(dataset.a.attrs["gdal"]["gcps_crs"]).to_epsg() == 4326
     assert dataset.a.attrs["gdal"]["gcps"] == [[p.col, p.row, p.x, p.y, p.z] for p in points]
-    assert "spatial:transform" not in dataset.a.attrs
+    assert not {"spatial:transform", "proj:code", "grid_mapping"} & set(dataset.a.attrs)
 
 
 def test_two_grids_have_a_group_each_named_by_crs_corner_and_resolution(tmp_path):
@@ -190,6 +191,32 @@ def test_sparse_tiles_read_as_rasterio_reads_them(tmp_path, dtype, nodata):
     dataset = opened(plan([scene_of({"a": path})], axis="scene"), "factor_1")
     np.testing.assert_array_equal(dataset.a[0].values, read(path, band=1))
     assert dataset.a.dtype == dtype
+
+
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_sparse_tiles_of_overviews_read_as_rasterio_reads_them(tmp_path, nodata):
+    data = np.zeros((1, 512, 512), "uint16") + (nodata or 0)
+    data[0, :100, :100] = 5
+    path = tmp_path / "a.tif"
+    profile = {"driver": "COG", "width": 512, "height": 512, "count": 1, "dtype": "uint16", "blocksize": 128}
+    with rasterio.open(path, "w", **profile, compress="deflate", SPARSE_OK=True, nodata=nodata, **UTM) as file:
+        file.write(data)
+    planned = plan([scene_of({"a": path})], axis="scene")
+    assert all(group.arrays[0].manifest.inline is not None for group in planned.groups[1:3])
+    for factor, level in ((1, None), (2, 0)):
+        np.testing.assert_array_equal(opened(planned, f"factor_{factor}").a[0].values, read(path, level, 1))
+
+
+def test_an_asset_in_very_many_profiles_has_a_group_for_each_instead_of_holes(tmp_path):
+    paths = [
+        write(tmp_path / f"{i}.tif", pixels(i, (1, 70, 80)), blockysize=16 * (i + 1), blockxsize=64, **UTM)
+        for i in range(17)
+    ]
+    planned = plan([scene_of({"a": path}, str(i)) for i, path in enumerate(paths)], axis="scene")
+    assert len({p.group for p in planned.placements}) == 17
+    assert {p.array for p in planned.placements} == {"a"}
+    for placement, path in zip(sorted(planned.placements, key=lambda p: int(p.scene_id)), paths, strict=True):
+        np.testing.assert_array_equal(opened(planned, placement.group).a[0].values, read(path, band=1))
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
