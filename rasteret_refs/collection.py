@@ -40,7 +40,6 @@ class Collection:
         self, location: str | os.PathLike[str], *, storage: Mapping[str, Any] | None = None, sha256: str | None = None
     ) -> None:
         from rasteret_refs.refset.opened import OpenedRefset
-    from rasteret_refs.refset.verify import Report
 
         self.location = os.fspath(location)
         self.storage = dict(storage or {})
