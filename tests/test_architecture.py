@@ -25,13 +25,13 @@ def test_imports_run_downwards_through_the_layers() -> None:
 
 def test_every_module_says_in_its_first_line_what_it_is_for() -> None:
     silent = [path for path in MODULES if not (ast.get_docstring(ast.parse(path.read_text())) or "").strip()]
-    elsewhere = [path for path in MODULES if path not in silent and not path.read_text().startswith('"""')]
+    elsewhere = [path for path in MODULES if path not in silent and not path.read_text().startswith(('"""', 'r"""'))]
     assert names(silent + elsewhere) == []
 
 
 def test_every_test_file_says_what_it_shows() -> None:
-    files = sorted((ROOT / "tests").rglob("*.py"))
-    assert names([path for path in files if not path.read_text().lstrip().startswith(('"""', 'r"""'))]) == []
+    files = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path.read_text()]
+    assert names([path for path in files if not path.read_text().startswith(('"""', 'r"""'))]) == []
 
 
 def test_no_module_is_two_things() -> None:
@@ -45,9 +45,15 @@ def test_no_function_is_two_things() -> None:
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno > 60
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and lines_of_code(node) > 50
     ]
     assert long == []
+
+
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function's body without its docstring."""
+    first = function.body[min(ast.get_docstring(function) is not None, len(function.body) - 1)]
+    return (function.end_lineno or 0) - first.lineno + 1
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
