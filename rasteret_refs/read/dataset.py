@@ -114,6 +114,9 @@ def open_group(
         coords={name: variable for name, variable in decoded.items() if is_coordinate[name]},
         attrs=dict(decoded_attributes),
     )
+    for name in dataset.coords:
+        if isinstance(variables[str(name)]._data, np.ndarray):  # noqa: SLF001 - decoding wraps what is in memory
+            dataset.variables[name].load()
     return in_time_order(dataset)
 
 

@@ -22,11 +22,12 @@ def open_reader(location: str | os.PathLike[str], storage: Mapping[str, Any] | N
     location
         Path or URL of the set.
     storage
-        Prefix → obstore options, as in `rasteret_refs.open`.
+        Prefix → obstore options, over the hints that the set itself carries.
     **options
         Of `Reader`: `tile_cache`, `disk_cache`.
     """
-    return Reader(OpenedRefset(os.fspath(location), storage), Objects(storage), **options)
+    refset = OpenedRefset(os.fspath(location), storage)
+    return Reader(refset, Objects({**refset.seal.storage, **(storage or {})}), **options)
 
 
 def group_path(reader: Reader, group: str | None, factor: int) -> str:
