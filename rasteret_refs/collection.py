@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rasteret_refs.build.scan import OnError
     from rasteret_refs.read.groups import Groups
     from rasteret_refs.read.reader import Reader
+    from rasteret_refs.refset.verify import Report
 
 
 class Collection:
@@ -43,7 +44,7 @@ class Collection:
 
         self.location = os.fspath(location)
         self.storage = dict(storage or {})
-        self.refset: OpenedRefset = OpenedRefset(self.location, self.storage, sha256=sha256)
+        self.refset = OpenedRefset(self.location, self.storage, sha256=sha256)
         self.report: BuildReport | None = None
         """What the build did, on a collection that `build` returned."""
 

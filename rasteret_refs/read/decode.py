@@ -238,12 +238,12 @@ def compute(
             result = result * scale
         if offset is not None:
             result = result + offset
-    result = result.astype(dtype, copy=True)
+    result = np.array(result, dtype)  # a copy, and an array even where one pixel is read
     if nodata is not None:
         hidden = pixels == nodata
         if has_nodata is not None:
-            hidden &= has_nodata
+            hidden = hidden & has_nodata
         result[hidden] = np.nan
     if mask is not None:
-        result[np.broadcast_to(mask == 0, result.shape)] = np.nan
+        result[np.broadcast_to(np.asarray(mask) == 0, result.shape)] = np.nan
     return result
