@@ -1,7 +1,7 @@
-"""GDAL's private tags: GDAL_METADATA (XML, per band) and GDAL_NODATA (text)."""
+"""GDAL's private tags, GDAL_METADATA (XML, per band) and GDAL_NODATA (text), and its reading of colour maps."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from xml.parsers import expat
@@ -16,6 +16,7 @@ type Items = Mapping[str, Mapping[str, str]]
 """Items of metadata by domain (the default one is the empty string) and name."""
 
 _DEPTH = 32
+_BYTE = 255
 _QUOTES = {"&quot;": '"', "&apos;": "'"}
 _SAMPLE = re.compile("[0-9]{1,5}")
 
@@ -213,6 +214,19 @@ def nodata_value(description: ImageDescription, dtype: npt.DTypeLike) -> int | f
         part = _as_float(float(number), np.empty(0, kind).real.dtype)
         return None if part is None else complex(part)
     return None
+
+
+def eight_bit_colors(color_map: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Return the colours of a palette as GDAL gives them, shape (values, 3): red, green, blue.
+
+    TIFF has 16 bits a colour (ColorMap, tag 320). Writers disagree on how to make them of 8: most multiply by 257, some
+    by 256 or not at all; GDAL tells by the values.
+    """
+    colors = np.asarray(color_map, np.int64).reshape(3, -1).T
+    largest = colors.max(initial=0)
+    if largest > _BYTE:
+        colors = colors // (256 if not (colors % 256).any() else 257)
+    return colors.astype(np.uint8)
 
 
 def _as_integer(number: float, kind: np.dtype[np.generic]) -> int | None:

@@ -229,6 +229,7 @@ class _Parser:
         return None if view is None else int.from_bytes(view, self._form.order_name)  # type: ignore[arg-type]
 
     def _image(self, entries: tuple[bytes, ...], offset: int, page: int, parent: int | None) -> None:
+        self._account(0)
         layout = self._interner.layout(self._form, entries[0::2])
         values = entries[1::2]
         already_missing = len(self.missing)
@@ -263,7 +264,7 @@ class _Parser:
         )
 
     def _account(self, cost: int) -> None:
-        """Refuse a file whose many IFDs, each within its limits, would fill the memory together."""
+        """Refuse IFDs, each within its limits, that would fill the memory together: from the first such one on."""
         self._memory += cost
         if self._memory > self._limits.header_bytes:
             raise LimitError(f"the values of all IFDs take more than {self._limits.header_bytes} bytes of memory")
