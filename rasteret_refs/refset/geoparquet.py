@@ -125,6 +125,24 @@ def scene_table(
     return with_geo_metadata(table)
 
 
+def concatenated(old: pa.Table, new: pa.Table) -> pa.Table:
+    """Return the rows of two scene tables, with the columns and assets of both.
+
+    Raises
+    ------
+    RefsetError
+        A column whose types do not go together, or an id in both.
+    """
+    both = set(old["id"].to_pylist()) & set(new["id"].to_pylist())
+    if both:
+        raise RefsetError(f"scene table: expected new ids, got {sorted(both)[:3]} again")
+    try:
+        table = pa.concat_tables([old, new], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise RefsetError(f"scene table: expected columns of types that go together: {error}") from error
+    return with_geo_metadata(table.combine_chunks())
+
+
 def with_geo_metadata(table: pa.Table) -> pa.Table:
     """Return the table with GeoParquet's and STAC-GeoParquet's metadata made from its rows."""
     summaries = [summarise(wkb) for wkb in table["geometry"].to_pylist() if wkb is not None]

@@ -78,7 +78,7 @@ def check_manifest(manifest: ChunkManifest, owner: str) -> None:
             raise RefsetError(f"{owner}: expected inlined bytes that are not empty and no base64 text")
 
 
-def record_tables(manifest: ChunkManifest, record_size: int, first: int = 0) -> Iterator[tuple[int, pa.Table]]:
+def record_tables(manifest: ChunkManifest, record_size: int, start: int = 0) -> Iterator[tuple[int, pa.Table]]:
     """Cut a manifest into record files' tables of `SCHEMA`.
 
     Parameters
@@ -87,8 +87,9 @@ def record_tables(manifest: ChunkManifest, record_size: int, first: int = 0) -> 
         References in C order of the chunks.
     record_size
         Rows of a full record file; the last one is only as long as it must be (reading past its end raises).
-    first
-        First record to give.
+    start
+        Number of the manifest's first chunk: above 0 when rows are appended. The first table then lacks the rows of
+        its record file that are there already.
 
     Yields
     ------
@@ -97,8 +98,8 @@ def record_tables(manifest: ChunkManifest, record_size: int, first: int = 0) -> 
     """
     inline = _inline(manifest)
     inlined = pa.array(manifest.inlined, pa.binary())
-    for record in range(first, -(-len(manifest) // record_size)):
-        rows = slice(record * record_size, (record + 1) * record_size)
+    for record in range(start // record_size, -(-(start + len(manifest)) // record_size)):
+        rows = slice(max(record * record_size - start, 0), (record + 1) * record_size - start)
         columns = [
             _paths(manifest, manifest.url_index[rows], inline[rows]),
             pa.array(np.where(inline[rows] < 0, manifest.offsets[rows], 0), pa.int64()),

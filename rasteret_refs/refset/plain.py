@@ -52,14 +52,21 @@ def plain_store(
     DamagedError, FormatVersionError
         It is not what was sealed, or newer than this library.
     """
-    from zarr.storage import FsspecStore
-
     location = normalised(path).removesuffix(f"/{ZARR}")
     options = {protocol: dict(entry) for protocol, entry in storage.items()}
     files: SetFiles = FsspecFiles(location, options) if is_url(location) else LocalFiles(location)
+    return store_of(files, manifest_bytes=manifest_bytes, storage=options)
+
+
+def store_of(
+    files: SetFiles, *, manifest_bytes: int = MANIFEST_BYTES, storage: Mapping[str, Mapping[str, Any]] | None = None
+) -> "FsspecStore":
+    """Return the plain store over files that are read in any way."""
+    from zarr.storage import FsspecStore
+
     mapper = SealedReferenceMapper(files, manifest_bytes)
     mapper.setup()
-    return FsspecStore(SealedReferenceFileSystem(mapper, storage=options), read_only=True)
+    return FsspecStore(SealedReferenceFileSystem(mapper, storage=storage), read_only=True)
 
 
 class SealedReferenceFileSystem(ReferenceFileSystem):  # type: ignore[misc]
@@ -161,10 +168,11 @@ class _Sources:
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close HTTP sessions of a loop that another thread runs, or that is over."""
-        from fsspec.implementations.http import HTTPFileSystem
-
         for session in self._sessions():
             if not loop.is_closed() and not session.closed:
+                # Imported only where a session shows that it has been: garbage may be collected amid any import.
+                from fsspec.implementations.http import HTTPFileSystem
+
                 HTTPFileSystem.close_session(loop, session)
 
     def _sessions(self) -> list[Any]:

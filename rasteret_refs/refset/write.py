@@ -83,19 +83,19 @@ def write_reference_set(
     contents[ZMETADATA] = zmetadata_bytes(documents, size)
     (directory / ZMETADATA).parent.mkdir(exist_ok=True)
     for name, data in contents.items():
-        _write_new(directory / name, data)
-    read_back(directory, plan)
+        write_new(directory / name, data)
+    read_back(directory, plan, size)
     seal = Seal(
         layout=plan.layout,
         record_size=size,
         sources=source_prefixes(urls) if sources is None else tuple(sorted(sources)),
         recipe=recipe or {},
         storage=storage or {},
-        versions=_versions(),
+        versions=library_versions(),
         files={name: FileHash.of(data) for name, data in contents.items()},
         records=records,
     )
-    _write_new(directory / SEAL, seal.to_bytes())
+    write_new(directory / SEAL, seal.to_bytes())
     return seal
 
 
@@ -128,12 +128,12 @@ def _write_records(directory: Path, path: str, manifest: ChunkManifest, record_s
     (directory / record_name(path, 0)).parent.mkdir(parents=True, exist_ok=True)
     for number, table in record_tables(manifest, record_size):
         data = record_bytes(table)
-        _write_new(directory / record_name(path, number), data)
+        write_new(directory / record_name(path, number), data)
         sealed.append(FileHash.of(data))
     return tuple(sealed)
 
 
-def _write_new(path: Path, data: Any) -> None:
+def write_new(path: Path, data: Any) -> None:
     """Write a file that must not exist: on a file system that ignores case, `Red` and `red` would be one."""
     try:
         with path.open("xb") as file:
@@ -142,5 +142,6 @@ def _write_new(path: Path, data: Any) -> None:
         raise RefsetError(f"{path.name}: expected a name of its own, got one that {path} already has") from error
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Return the versions of `LIBRARIES` as they are installed."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
