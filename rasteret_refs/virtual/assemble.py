@@ -27,7 +27,7 @@ def assemble(slot: Slot, batch: Batch) -> tuple[list[VirtualGroup], list[Placeme
     numbers = sorted({layer.scene for layer in slot.layers})
     factors = {} if batch.existing is None or slot.existing is None else batch.existing.factors(slot.path)
     old = (batch.existing, factors["factor_1"]) if batch.existing is not None and factors else None
-    axis = scene_axis(batch.axis, numbers, batch.scenes, batch.columns, old)
+    axis = scene_axis(batch, numbers, old)
     rows = {number: row for row, number in enumerate(numbers)}
     found, places = resolutions(slot.layers, rows, batch.profiles, padded=batch.padded, existing=factors)
     bands = BandDimensions(slot, batch.profiles, batch.existing, factors)

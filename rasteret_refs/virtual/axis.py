@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import LayoutError
-from rasteret_refs.virtual.coordinates import TIME_UNITS, scene_coordinate, time_values
+from rasteret_refs.virtual.batch import Batch
+from rasteret_refs.virtual.coordinates import TIME_UNITS, scene_coordinate
 from rasteret_refs.virtual.existing import ExistingGroup, ExistingLayout
 from rasteret_refs.virtual.radiometry import RADIOMETRY
-from rasteret_refs.virtual.values import CoordinateArray, PlannedScene
+from rasteret_refs.virtual.values import CoordinateArray
 
 _TEXT: Final = "UTO"
 """NumPy kinds of columns that hold text."""
@@ -37,31 +38,25 @@ class SceneAxis:
 
 
 def scene_axis(
-    name: str,
-    numbers: Sequence[int],
-    scenes: Sequence[PlannedScene],
-    columns: Mapping[str, npt.NDArray[Any]],
-    existing: tuple[ExistingLayout, ExistingGroup] | None,
+    batch: Batch, numbers: Sequence[int], existing: tuple[ExistingLayout, ExistingGroup] | None
 ) -> SceneAxis:
     """Return a slot's scene axis.
 
     Parameters
     ----------
-    name
-        `time` or `scene`.
+    batch
+        All scenes, with their columns.
     numbers
         The slot's scenes in order.
-    scenes, columns
-        The whole batch, in order.
     existing
         The set and the slot's full-resolution group, when scenes are appended.
     """
+    name = batch.axis
     at = np.asarray(numbers, np.int64)
-    fresh: dict[str, npt.ArrayLike] = {"id": np.array([scenes[number].id for number in numbers], dtype=str)}
-    times = [moment for moment in (scenes[number].time for number in numbers) if moment is not None]
-    if len(times) == len(numbers):
-        fresh["time"] = time_values(times)
-    fresh |= {column: values[at] for column, values in columns.items()}
+    fresh: dict[str, npt.ArrayLike] = {"id": np.array([batch.scenes[number].id for number in numbers], dtype=str)}
+    if batch.timed:
+        fresh["time"] = np.array([batch.scenes[number].time for number in numbers], "datetime64[us]")
+    fresh |= {column: values[at] for column, values in batch.columns.items()}
     if existing is None:
         made = tuple(scene_coordinate(key, values, axis=name) for key, values in fresh.items())
         return SceneAxis(name=name, start=0, scenes=tuple(numbers), coordinates=made)

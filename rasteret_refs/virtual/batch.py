@@ -22,6 +22,8 @@ class Batch:
     """Columns of the scene table, in the same order."""
     axis: str
     """Name of the scene axis."""
+    timed: bool
+    """Scenes have times: `time` is the axis or a coordinate along it."""
     descriptions: Descriptions
     fill_chunk: Callable[[CodecChain, Any], bytes]
     existing: ExistingLayout | None

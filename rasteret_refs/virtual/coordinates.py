@@ -1,6 +1,7 @@
 """Coordinates as small inlined arrays: the scene axis, pixel centres, bands and the columns of the scene table."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -113,6 +114,11 @@ def _from_objects(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     present = [value for value in array.ravel() if value is not None]
     if all(isinstance(value, str) for value in present):
         return np.array(["" if value is None else value for value in array.ravel()], dtype=str).reshape(array.shape)
+    if present and all(isinstance(value, datetime) for value in present):
+        naive = [v.astimezone(UTC).replace(tzinfo=None) if v.tzinfo else v for v in array.ravel() if v is not None]
+        if len(naive) == array.size:
+            return np.array(naive, "datetime64[us]").reshape(array.shape)
+        raise LayoutError(f"coordinate {name!r}: expected a date for every scene, got missing ones")
     if all(isinstance(value, (bool, np.bool_)) for value in present) and len(present) == array.size:
         return array.astype(bool)
     if all(isinstance(value, (int, float, np.number)) for value in present):
@@ -120,11 +126,6 @@ def _from_objects(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
             array.shape
         )
     raise LayoutError(f"coordinate {name!r}: expected one kind of value (numbers or text), got a mixture or objects")
-
-
-def time_values(times: Sequence[np.datetime64]) -> npt.NDArray[np.datetime64]:
-    """Return times as one `datetime64[us]` array."""
-    return np.array(times, "datetime64[us]")
 
 
 def pixel_centres(

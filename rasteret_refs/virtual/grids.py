@@ -63,10 +63,13 @@ def grid_of(georeference: Georeference | None, height: int, width: int) -> Grid:
     if georeference is None:
         return Grid(crs=None, transform=None, gcps=(), height=height, width=width)
     epsg = georeference.epsg
+    transform = georeference.transform
+    if transform is not None and not all(map(math.isfinite, transform)):
+        transform = None  # damaged tags: they place nothing, and JSON holds no NaN
     return Grid(
         crs=georeference.crs_wkt if epsg is None else f"EPSG:{epsg}",
-        transform=georeference.transform,
-        gcps=() if georeference.transform is not None else georeference.gcps,
+        transform=transform,
+        gcps=() if transform is not None else georeference.gcps,
         height=height,
         width=width,
     )

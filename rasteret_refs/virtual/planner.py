@@ -14,7 +14,7 @@ from rasteret_refs.virtual.existing import MARK, ExistingLayout
 from rasteret_refs.virtual.layers import Descriptions, Layer, take_apart
 from rasteret_refs.virtual.names import RESERVED_IN_STACKS, name_problem
 from rasteret_refs.virtual.profiles import Profiles
-from rasteret_refs.virtual.slots import choose_layout, grid_slots, stack_slots
+from rasteret_refs.virtual.slots import choose_layout, choose_tolerance, grid_slots, stack_slots
 from rasteret_refs.virtual.validate import check_group
 from rasteret_refs.virtual.values import Placement, PlannedScene, ReferenceSetPlan, VirtualGroup
 
@@ -29,7 +29,7 @@ def plan(
     *,
     layout: str = "auto",
     axis: str = "time",
-    tolerance: float = 0.0,
+    tolerance: float | None = None,
     scene_columns: Mapping[str, npt.ArrayLike] | None = None,
     existing: ExistingLayout | None = None,
 ) -> ReferenceSetPlan:
@@ -47,7 +47,8 @@ def plan(
         Name of the scene axis of `grids`: `time` (a scene without a time is refused) or `scene`. `stack` always has
         `scene`.
     tolerance
-        For `stack`: share of pixels, at most 0.25, by which an array may be larger than an image in it.
+        For `stack`: share of pixels, at most 0.25, by which an array may be larger than an image in it. None: 0 while
+        there are at most 16 shapes, else 0.25, since a group for every shape is slow to open.
     scene_columns
         Columns of the scene table that become coordinates, one value a scene, in the order of `scenes`.
     existing
@@ -80,11 +81,14 @@ def plan(
     if layout == "stack":
         layers, clashes = _without_clashes(layers, accepted)
         refused += clashes
+    if tolerance is None:
+        tolerance = choose_tolerance(layers) if layout == "stack" else 0.0
     padded = layout == "stack" and tolerance > 0
     batch = Batch(
         scenes=accepted,
         columns=columns,
         axis=axis if layout == "grids" else "scene",
+        timed=axis == "time",
         descriptions=descriptions,
         fill_chunk=fill_chunk,
         existing=existing,
@@ -121,11 +125,17 @@ def _accept(
     scenes: Sequence[PlannedScene], axis: str, columns: Mapping[str, npt.ArrayLike]
 ) -> tuple[list[PlannedScene], list[tuple[str, str, str]], dict[str, npt.NDArray[Any]]]:
     """Sort the batch with its columns, and set aside scenes that have no place on the axis."""
-    arrays = {name: np.asarray(values) for name, values in columns.items()}
-    for name, values in arrays.items():
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, column in columns.items():
         problem = name_problem(name)
+        if name.casefold() in RESERVED_IN_STACKS:
+            problem = "is the name of a coordinate of the stack layout"
         if problem is not None:
             raise LayoutError(f"the scene column {name!r} {problem}; rename it")
+        try:
+            values = arrays[name] = np.asarray(column)
+        except ValueError as error:
+            raise LayoutError(f"scene column {name!r}: expected one value a scene, got lists: {error}") from error
         if values.shape != (len(scenes),):
             raise LayoutError(f"scene column {name!r}: expected {len(scenes)} values, one a scene, got {values.shape}")
     refused: list[tuple[str, str, str]] = []

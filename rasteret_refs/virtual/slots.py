@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from rasteret_refs.virtual.buckets import Shape, buckets
+from rasteret_refs.virtual.buckets import LARGEST_TOLERANCE, Shape, buckets
 from rasteret_refs.virtual.existing import ExistingGroup, ExistingLayout
 from rasteret_refs.virtual.grids import Grid
 from rasteret_refs.virtual.layers import Layer
@@ -15,6 +15,8 @@ FEW_GRIDS: Final = 64
 """`auto`: up to so many grids have groups of their own."""
 SCENES_A_GRID: Final = 8
 """`auto`: more grids have groups of their own only when each holds so many scenes on average."""
+FEW_SHAPES: Final = 16
+"""Up to so many shapes have stacks of their own unless a tolerance is asked for."""
 MOST_VARIANTS: Final = 16
 """An asset in more profiles than this gets a slot a profile: holes would outnumber the references."""
 
@@ -43,6 +45,12 @@ def choose_layout(layers: Sequence[Layer]) -> str:
         return "grids"
     pairs = len({(layer.scene, layer.grid) for layer in layers})
     return "grids" if pairs >= SCENES_A_GRID * len(grids) else "stack"
+
+
+def choose_tolerance(layers: Sequence[Layer]) -> float:
+    """Return the tolerance of a `stack` that names none: 0 for few shapes, else the largest that there is."""
+    shapes = {(layer.grid.height, layer.grid.width) for layer in layers}
+    return 0.0 if len(shapes) <= FEW_SHAPES else LARGEST_TOLERANCE
 
 
 def grid_slots(layers: Sequence[Layer], profiles: Profiles, existing: ExistingLayout | None) -> list[Slot]:

@@ -1,6 +1,7 @@
 """Plans of the `grids` layout, opened by plain xarray and compared with rasterio."""
 
 import json
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import odc.geo.xr
@@ -381,11 +382,13 @@ def test_scene_columns_become_coordinates_that_select(tmp_path):
         "split": np.array(["train", None, "test"], object),
         "label": np.array([1, 2, 3]),
         "good": np.array([True, False, True]),
+        "seen": [datetime(2024, 1, day, 12, tzinfo=timezone(timedelta(hours=2))) for day in (1, 2, 3)],
     }
     dataset = opened(plan(scenes, scene_columns=columns), "factor_1")
     assert dataset.split.values.tolist() == ["test", "", "train"]
     assert dataset.label.values.tolist() == [3, 2, 1]
     assert dataset.good.values.tolist() == [True, False, True]
+    assert dataset.seen.values.astype("datetime64[h]").astype(str).tolist() == [f"2024-01-0{d}T10" for d in (3, 2, 1)]
     train = dataset.where(dataset.split.compute() == "train", drop=True)
     np.testing.assert_array_equal(train.a[0].values, read(paths[0], band=1))
     assert (dataset * 2).a.shape == (3, 70, 80)
@@ -414,6 +417,10 @@ def test_columns_with_bad_names_or_lengths_raise(tmp_path):
         plan(scenes, axis="scene", scene_columns={"x": [1]})
     with pytest.raises(LayoutError, match="expected 1 values"):
         plan(scenes, axis="scene", scene_columns={"split": ["a", "b"]})
+    with pytest.raises(LayoutError, match="lists"):
+        plan([*scenes, *scenes], axis="scene", scene_columns={"split": [["a"], ["b", "c"]]})
+    with pytest.raises(LayoutError, match="'crs'"):
+        plan(scenes, axis="scene", scene_columns={"crs": ["a"]})
     with pytest.raises(LayoutError, match="layout"):
         plan(scenes, layout="cube")
 

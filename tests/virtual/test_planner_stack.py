@@ -54,6 +54,19 @@ def test_without_a_tolerance_each_shape_has_its_own_group(tmp_path):
     assert {group.path for group in planned.groups if "/" in group.path} == {"130x150/factor_1", "128x155/factor_1"}
 
 
+def test_many_shapes_are_padded_unless_the_caller_says_otherwise(tmp_path):
+    paths = [own_grid(tmp_path, i, (64 + i, 80)) for i in range(17)]
+    scenes = [scene_of({"a": path}, str(i)) for i, path in enumerate(paths)]
+    padded = plan(scenes, layout="stack", axis="scene")
+    assert len({p.group for p in padded.placements}) == 1
+    for placement, path in zip(padded.placements[:2], paths[:2], strict=True):
+        found = opened(padded, placement.group).a[placement.index]
+        with rasterio.open(path) as file:
+            np.testing.assert_array_equal(found[: file.height, : file.width].values, file.read(1))
+    assert len({p.group for p in plan(scenes[:16], layout="stack", axis="scene").placements}) == 16
+    assert len({p.group for p in plan(scenes, layout="stack", axis="scene", tolerance=0.0).placements}) == 17
+
+
 def test_two_grids_of_one_scene_and_shape_never_share_a_transform(tmp_path):
     paths = [own_grid(tmp_path, i) for i in range(2)]
     planned = plan([scene_of({"a": paths[0], "b": paths[1]})], layout="stack", axis="scene")
