@@ -13,6 +13,7 @@ from typing import Any, Literal
 from rasteret_refs.errors import SourceError
 
 type CommercialUse = bool | Literal["unknown"]
+"""`"unknown"`: the licence was not read in full, or does not say."""
 
 KINDS = frozenset({"stac-api", "stac-static", "table", "tiles", "none"})
 

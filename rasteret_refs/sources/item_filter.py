@@ -179,7 +179,7 @@ def _cql2(expression: str | Mapping[str, Any]) -> Callable[[Mapping[str, Any]], 
         raise SourceError("filter= on items without an API needs the `tables` extra (cql2)") from error
     try:
         parsed = cql2.Expr(expression if isinstance(expression, str) else dict(expression))
-    except (cql2.ParseError, cql2.ValidationError, ValueError, TypeError) as error:
+    except Exception as error:  # cql2 raises bare exceptions
         raise SourceError(f"expected a CQL2 expression, found {expression!r}: {error}") from error
 
     def test(item: Mapping[str, Any]) -> bool:

@@ -19,6 +19,9 @@ def is_tiff(asset: AssetFields) -> bool:
     STAC before 1.0 wrote `image/vnd.stac.geotiff` and `image/x.geotiff` for `image/tiff; application=geotiff`.
     """
     media_type = str(asset.get("type") or "").lower()
+    # Virtual assets (https://github.com/stac-extensions/virtual-assets) are recipes, not files.
+    if "virtual" in roles(asset) or "#/" in str(asset.get("href") or ""):
+        return False
     if "tiff" in media_type:
         return True
     path = str(asset.get("href") or "").split("?", 1)[0].lower()
