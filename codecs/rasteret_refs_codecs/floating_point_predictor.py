@@ -13,6 +13,9 @@ from rasteret_refs_codecs.base import Bytes, checked_choice
 from rasteret_refs_codecs.float24 import float24_bits, widen_float24
 from rasteret_refs_codecs.rows import RowCodec
 
+_BLOCK_BYTES = 512 * 1024
+"""Bytes decoded at a time: the sums need no more memory than that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FloatingPointPredictor(RowCodec):
@@ -42,26 +45,31 @@ class FloatingPointPredictor(RowCodec):
         return np.dtype({16: "<f2", 24: "<f4", 32: "<f4", 64: "<f8"}[self.bits])
 
     def decode_rows(self, data: Bytes, out: npt.NDArray[Any]) -> None:
-        """Sum the bytes along each row, then gather each value from its planes."""
+        """Sum the bytes along each row, then gather each value from its planes; some rows at a time."""
         rows, columns, samples = out.shape
-        planes = self._sum(data, rows)
+        step = max(1, _BLOCK_BYTES // self.encoded_row_bytes)
+        encoded = data.reshape(rows, -1)
         word = np.dtype(f"<u{self.decoded_dtype.itemsize}")
-        contiguous = out.flags.c_contiguous
-        target = out.view(word) if contiguous else np.empty(out.shape, word)
-        _gather(planes, target.reshape(rows, columns * samples))
-        if self.bits == 24:
-            target[...] = widen_float24(target)
-        if not contiguous:
-            np.copyto(out.view(word), target)
+        target = out.view(word)
+        direct = out.flags.c_contiguous
+        block = np.empty((0 if direct else min(step, rows), columns, samples), word)
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            words = target[start:stop] if direct else block[: stop - start]
+            _gather(self._sum(encoded[start:stop]), words.reshape(stop - start, -1))
+            if self.bits == 24:
+                words[...] = widen_float24(words)
+            if not direct:
+                np.copyto(target[start:stop], words)
 
-    def _sum(self, data: Bytes, rows: int) -> Bytes:
-        """Return planes of bytes, shape (rows, bytes of a sample, columns · samples)."""
-        item, samples = self.bits // 8, self.shape[2]
+    def _sum(self, encoded: Bytes) -> Bytes:
+        """Return planes of bytes, shape (rows, bytes of a sample, columns · samples), of rows of encoded bytes."""
+        rows, samples = len(encoded), self.shape[2]
         if samples == 1:
-            summed = imagecodecs.delta_decode(data.reshape(rows, -1), axis=-1)
+            summed = imagecodecs.delta_decode(encoded, axis=-1)
         else:
-            summed = imagecodecs.delta_decode(data.reshape(rows, -1, samples), axis=1)
-        return np.asarray(summed).reshape(rows, item, -1)
+            summed = imagecodecs.delta_decode(encoded.reshape(rows, -1, samples), axis=1)
+        return np.asarray(summed).reshape(rows, self.bits // 8, -1)
 
     def encode_rows(self, samples: npt.NDArray[Any]) -> Bytes:
         """Split values into byte planes and difference them."""

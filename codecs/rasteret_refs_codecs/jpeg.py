@@ -13,6 +13,8 @@ from rasteret_refs_codecs.base import Bytes, CodecError, checked_choice
 from rasteret_refs_codecs.images import ImageCodec
 
 _END_OF_IMAGE = b"\xff\xd9"
+_AS_THEY_ARE = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}
+"""Colour space by samples that keeps libjpeg from guessing one, and hence from transforming; others it never does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +53,12 @@ class Jpeg(ImageCodec):
             # libjpeg would fill the missing part with grey and only warn.
             raise CodecError("a JPEG stream without its end-of-image marker")
         out = np.empty((rows, *self.shape[1:]), self.decoded_dtype)
+        as_it_is = _AS_THEY_ARE.get(self.shape[2], "UNKNOWN")
         imagecodecs.jpeg8_decode(
             data,
             tables=base64.b64decode(self.tables) or None,
-            colorspace="YCBCR" if self.ycbcr else "UNKNOWN",
-            outcolorspace="RGB" if self.ycbcr else "UNKNOWN",
+            colorspace="YCBCR" if self.ycbcr else as_it_is,
+            outcolorspace="RGB" if self.ycbcr else as_it_is,
             out=out if self.shape[2] > 1 else out[..., 0],
         )
         return out

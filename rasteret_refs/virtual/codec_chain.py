@@ -110,9 +110,10 @@ def mask_chain(description: ImageDescription) -> CodecChain:
             f"mask: expected one sample of 1 or 8 bits, found {description.samples} of {description.bits}"
         )
     chain = codec_chain(description)
-    unpack = [config["id"] for config in chain.filters].count("rasteret_refs.unpack_bits")
-    if description.bits == 8 or not unpack:
+    if description.bits == 8:
         return chain
+    if description.compression in IMAGE_CODECS:
+        raise UnsupportedTiffError(f"mask: {_compression(description)} is not supported for masks of 1 bit")
     filters = tuple(
         _row_config("mask_bits", description) if config["id"] == "rasteret_refs.unpack_bits" else config
         for config in chain.filters
@@ -288,12 +289,14 @@ def _expect(description: ImageDescription, expected: str, *, holds: bool) -> Non
 
 
 def _jpeg(description: ImageDescription) -> tuple[Config, str]:
-    unsigned = description.sample_format in {SampleFormat.UNSIGNED, SampleFormat.UNDEFINED}
-    _expect(description, "unsigned samples of 8 or 12 bits", holds=unsigned and description.bits in {8, 12})
+    bits, signed = description.bits, description.sample_format is SampleFormat.SIGNED
+    integer = signed or description.sample_format in {SampleFormat.UNSIGNED, SampleFormat.UNDEFINED}
+    _expect(description, "integers of 8 bits, or unsigned of 12", holds=integer and bits in ({8} if signed else {8, 12}))
     ycbcr = description.photometric == 6
-    _expect(description, "three chunky samples for YCbCr", holds=not ycbcr or _chunk_samples(description) == 3)
+    chunky = _chunk_samples(description) == 3 and bits == 8
+    _expect(description, "three chunky 8-bit samples for YCbCr", holds=chunky or not ycbcr)
     tables = base64.b64encode(description.jpeg_tables or b"").decode()
-    return {"bits": description.bits, "ycbcr": ycbcr, "tables": tables}, "|u1" if description.bits == 8 else "<u2"
+    return {"bits": bits, "ycbcr": ycbcr, "tables": tables}, "<u2" if bits == 12 else "|i1" if signed else "|u1"
 
 
 def _lerc(description: ImageDescription) -> tuple[Config, str]:
