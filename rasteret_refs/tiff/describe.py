@@ -9,7 +9,7 @@ import numpy as np
 
 from rasteret_refs.errors import LimitError, TiffError, UnsupportedTiffError
 from rasteret_refs.tiff.ifd import Entry
-from rasteret_refs.tiff.tags import PREDICTOR_COMPRESSIONS, Compression, Tag, tag_name
+from rasteret_refs.tiff.tags import PREDICTOR_COMPRESSIONS, Tag, tag_name
 from rasteret_refs.tiff.values import GeoTags, ImageDescription, Limits, Planar, Role, SampleFormat
 
 _REDUCED, _PAGE, _MASK = 1, 2, 4
@@ -294,8 +294,3 @@ def _ascii_params(tags: TagValues) -> str:
     """All of GeoAsciiParams: offsets into it count bytes, and a NUL inside is only a separator."""
     data = tags.raw(Tag.GeoAsciiParams)
     return "" if data is None else data.rstrip(b"\0").decode("latin-1")
-
-
-def is_uncompressed(description: ImageDescription) -> bool:
-    """Whether chunks are the plain samples, so that their byte count is known beforehand."""
-    return description.compression == Compression.NONE

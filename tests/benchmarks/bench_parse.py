@@ -54,13 +54,13 @@ def variants(header: bytes, number: int, *, move_origin: bool) -> list[bytes]:
 
 
 def files_a_second(headers: list[bytes], size: int) -> float:
-    """Headers parsed a second."""
-    begin = time.perf_counter()
+    """Headers parsed a second of processor time: one core, whatever else the machine does."""
+    begin = time.process_time()
     for header in headers:
         windows = Windows(size)
         windows.add(0, header)
         assert isinstance(parse(windows), TiffFile)
-    return len(headers) / (time.perf_counter() - begin)
+    return len(headers) / (time.process_time() - begin)
 
 
 def main() -> None:
