@@ -17,6 +17,8 @@ _EDGE_POINTS = 8
 _ALONG = np.linspace(0.0, 1.0, _EDGE_POINTS, endpoint=False)
 _UNIT_COLUMNS = np.concatenate([_ALONG, np.ones(_EDGE_POINTS), 1.0 - _ALONG, np.zeros(_EDGE_POINTS + 1)])
 _UNIT_ROWS = np.concatenate([np.zeros(_EDGE_POINTS), _ALONG, np.ones(_EDGE_POINTS), 1.0 - _ALONG, [0.0]])
+_JUMP = 180.0
+"""Degrees between two neighbouring points of an edge that mean: the antimeridian lies between them."""
 _POLYGON, _MULTIPOLYGON = 3, 6
 
 type Ring = npt.NDArray[np.float64]
@@ -40,10 +42,14 @@ def footprints(scenes: Sequence[Sequence[SceneAsset]]) -> list[bytes | None]:
             by_crs.setdefault(outline[0], []).append((number, outline[1]))
     for wkt, rings in by_crs.items():
         # One call a CRS: PROJ is quick, calling it is not.
-        places = _in_degrees(wkt, np.concatenate([ring for _, ring in rings]))
-        for (number, _), ring in zip(rings, places.reshape(len(rings), -1, 2), strict=True):
-            if np.isfinite(ring).all():
-                found[number] = _wkb(_pieces(_unrolled(ring)))
+        places = _in_degrees(wkt, np.concatenate([ring for _, ring in rings])).reshape(len(rings), -1, 2)
+        finite = np.isfinite(places).all(axis=(1, 2))
+        simple = finite & (np.abs(np.diff(places[:, :, 0], axis=1)).max(axis=1) < _JUMP)
+        for position, (number, _) in enumerate(rings):
+            if simple[position]:
+                found[number] = _wkb([places[position]])
+            elif finite[position]:
+                found[number] = _wkb(_pieces(_unrolled(places[position])))
     return found
 
 

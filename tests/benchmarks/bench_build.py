@@ -1,4 +1,4 @@
-"""COGs a second from headers to finished reference set: `python tests/benchmarks/bench_build.py`.
+"""COGs a second from headers to finished reference set: `python -m tests.benchmarks.bench_build`.
 
 2,000 single-band COGs of 5 IFDs on a loopback server, in a process of its own, that waits 30 ms before each answer.
 """
@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -18,12 +19,9 @@ from rasterio.transform import from_origin
 
 from tests.servers.range_server import serve
 
-GRIDS = 20
-"""Distinct grids among the files: 100 scenes share each."""
 
-
-def write_cogs(directory: Path, number: int) -> None:
-    """Write `number` names of `GRIDS` genuine COGs (5,490² in tiles of 512, 5 IFDs) that differ in their origin."""
+def write_cogs(directory: Path, number: int, grids: int) -> None:
+    """Write `number` names of `grids` genuine COGs (5,490² in tiles of 512, 5 IFDs) that differ in their origin."""
     path = directory / "sample.tif"
     profile = {"driver": "COG", "dtype": "uint16", "count": 1, "width": 5490, "height": 5490, "nodata": 0}
     options = {"compress": "deflate", "predictor": 2, "blocksize": 512, "overview_count": 4}
@@ -33,28 +31,27 @@ def write_cogs(directory: Path, number: int) -> None:
     content = path.read_bytes()
     path.unlink()
     where = content.index(struct.pack("<dd", 600000.0, 1500000.0))
-    for grid in range(GRIDS):
+    for grid in range(grids):
         origin = struct.pack("<dd", 600000.0 + 109800.0 * grid, 1500000.0)
         (directory / f"grid_{grid}.bin").write_bytes(content[:where] + origin + content[where + 16 :])
     for index in range(number):
-        os.link(directory / f"grid_{index % GRIDS}.bin", directory / f"scene_{index}.tif")
+        os.link(directory / f"grid_{index % grids}.bin", directory / f"scene_{index}.tif")
 
 
 def measured(url: str, number: int, out: Path) -> None:
-    """Build once in this process; print seconds after imports, requests, bytes and the peak of memory."""
-    import resource
-    import time
-
+    """Build once in this process; print seconds after imports, requests, bytes, MB at peak and seconds of CPU."""
     import rasteret_refs as rr
 
     urls = [f"{url}scene_{index}.tif" for index in range(number)]
     rr.build(urls[:1], out / "warm.refs")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     report = rr.build(urls, out / "all.refs").report
-    seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(seconds, report.requests, report.bytes, peak / 1024, before / 1024)
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    assert report is not None
+    # VmHWM belongs to this program; ru_maxrss would be inherited from the one that started it.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    print(seconds, report.requests, report.bytes, peak, cpu)
 
 
 def main() -> None:
@@ -68,22 +65,26 @@ def main() -> None:
     if options.child:
         measured(options.child[0], options.files, Path(options.child[1]))
         return
-    with tempfile.TemporaryDirectory() as text:
-        directory = Path(text)
-        write_cogs(directory, options.files)
-        with serve(directory, delay=options.delay, process=True) as server:
-            print(f"{options.files} COGs of 5 IFDs, {options.delay * 1000:.0f} ms, {options.rounds} fresh processes")
-            rows = [_round(server.url, options.files) for _ in range(options.rounds)]
-    seconds, requests, size, peak, before = (median(column) for column in zip(*rows, strict=True))
-    print(f"{options.files / seconds:10.0f} COGs/s (worst {options.files / max(row[0] for row in rows):.0f})")
-    print(f"{requests / options.files:10.3f} requests a COG")
-    print(f"{size / options.files / 1024:10.1f} KB a COG")
-    print(f"{peak:10.0f} MB at peak ({before:.0f} MB before)")
+    print(f"{options.files} COGs of 5 IFDs, {options.delay * 1000:.0f} ms, median of {options.rounds} fresh processes")
+    print(
+        f"{'grids':>6} {'COGs/s':>8} {'worst':>8} {'requests/COG':>13} {'KB/COG':>7} {'MB at peak':>11} {'s of CPU':>9}"
+    )
+    for grids in (1, 20):
+        with tempfile.TemporaryDirectory() as directory:
+            write_cogs(Path(directory), options.files, grids)
+            with serve(directory, delay=options.delay, process=True) as server:
+                rows = [_round(server.url, options.files) for _ in range(options.rounds)]
+        seconds, requests, size, peak, cpu = (median(column) for column in zip(*rows, strict=True))
+        worst = options.files / max(row[0] for row in rows)
+        print(
+            f"{grids:6} {options.files / seconds:8.0f} {worst:8.0f} {requests / options.files:13.3f} "
+            f"{size / options.files / 1024:7.1f} {peak:11.0f} {cpu:9.2f}"
+        )
 
 
 def _round(url: str, number: int) -> list[float]:
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, __file__, "--files", str(number), "--child", url, out]
+        command = [sys.executable, "-m", "tests.benchmarks.bench_build", "--files", str(number), "--child", url, out]
         result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     return [float(value) for value in result.stdout.split()]
 
