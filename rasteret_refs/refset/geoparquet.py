@@ -122,7 +122,7 @@ def scene_table(
         table = pa.table(data)
     except pa.ArrowInvalid as error:
         raise RefsetError(f"scene table: expected columns of {len(ids)} rows: {error}") from error
-    return with_geo_metadata(table)
+    return _with_metadata(table, [summary for summary in summaries if summary is not None])
 
 
 def concatenated(old: pa.Table, new: pa.Table) -> pa.Table:
@@ -145,7 +145,10 @@ def concatenated(old: pa.Table, new: pa.Table) -> pa.Table:
 
 def with_geo_metadata(table: pa.Table) -> pa.Table:
     """Return the table with GeoParquet's and STAC-GeoParquet's metadata made from its rows."""
-    summaries = [summarise(wkb) for wkb in table["geometry"].to_pylist() if wkb is not None]
+    return _with_metadata(table, [summarise(wkb) for wkb in table["geometry"].to_pylist() if wkb is not None])
+
+
+def _with_metadata(table: pa.Table, summaries: Sequence[WkbSummary]) -> pa.Table:
     boxes = [box for summary in summaries if (box := summary.bounds) is not None]
     geometry: dict[str, Any] = {
         "encoding": "WKB",
@@ -211,16 +214,19 @@ def read_table(source: Any, name: str) -> pa.Table:
 def _table_bytes(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     statistics = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    pq.write_table(
-        table,
+    covering = [f"bbox.{name}" for name in BBOX.names] if "bbox" in table.schema.names else []
+    with pq.ParquetWriter(
         sink,
+        table.schema,
         compression="zstd",
-        compression_level=9,
-        row_group_size=ROW_GROUP,
+        compression_level=3,
         write_page_checksum=True,
-        write_statistics=[*statistics, *(f"bbox.{name}" for name in BBOX.names if "bbox" in table.schema.names)],
-        store_schema=False,
-    )
+        write_statistics=[*statistics, *covering],
+        store_schema=False,  # Arrow's own copy of the schema costs more than all else of a small table
+    ) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP)
+        if table.schema.metadata:
+            writer.add_key_value_metadata(table.schema.metadata)
     return sink.getvalue()
 
 

@@ -1,10 +1,9 @@
 """Bounds and type of a WKB geometry, for GeoParquet's covering column; no geometry library needed."""
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 TYPE_NAMES: Final = {
     1: "Point",
@@ -16,6 +15,8 @@ TYPE_NAMES: Final = {
     7: "GeometryCollection",
 }
 """Geometry types of OGC 06-103r4 (Simple Features, part 1), section 8.2."""
+type _Points = tuple[list[float], list[float]]
+"""Longitudes and latitudes."""
 _POLYGON: Final = 3
 _FIRST_COLLECTION: Final = 4
 
@@ -43,21 +44,19 @@ def summarise(wkb: bytes) -> WkbSummary:
     ValueError
         Not WKB.
     """
+    longitudes: list[float] = []
+    latitudes: list[float] = []
     try:
         kind, dimensions, *_ = _header(wkb, 0)
-        points: list[np.ndarray] = []
-        end = _collect(wkb, 0, points)
+        end = _collect(wkb, 0, (longitudes, latitudes))
     except (struct.error, KeyError, IndexError, RecursionError) as error:
         raise ValueError(f"expected WKB, got {wkb[:16].hex()}…") from error
     if end != len(wkb):
         raise ValueError(f"expected {end} bytes of WKB, got {len(wkb)}")
-    suffix = {2: "", 3: " Z", 4: " ZM"}[dimensions]
-    xy = np.concatenate(points) if points else np.empty((0, 2))
-    xy = xy[~np.isnan(xy).any(axis=1)]
-    if not len(xy):
-        return WkbSummary(TYPE_NAMES[kind] + suffix, None)
-    (xmin, ymin), (xmax, ymax) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
-    return WkbSummary(TYPE_NAMES[kind] + suffix, (xmin, ymin, xmax, ymax))
+    name = TYPE_NAMES[kind] + {2: "", 3: " Z", 4: " ZM"}[dimensions]
+    if not longitudes or any(map(math.isnan, longitudes)):  # an empty point is written as NaN
+        return WkbSummary(name, None)
+    return WkbSummary(name, (min(longitudes), min(latitudes), max(longitudes), max(latitudes)))
 
 
 def _header(wkb: bytes, at: int) -> tuple[int, int, str, int]:
@@ -77,7 +76,7 @@ def _header(wkb: bytes, at: int) -> tuple[int, int, str, int]:
     return kind, dimensions, order, at
 
 
-def _collect(wkb: bytes, at: int, points: list[np.ndarray]) -> int:
+def _collect(wkb: bytes, at: int, points: _Points) -> int:
     """Append all coordinates (x, y) of the geometry at a position, and return where it ends."""
     kind, dimensions, order, at = _header(wkb, at)
     if kind == 1:
@@ -96,11 +95,12 @@ def _collect(wkb: bytes, at: int, points: list[np.ndarray]) -> int:
     return _points(points, wkb, at, count=count, dimensions=dimensions, order=order)
 
 
-def _points(points: list[np.ndarray], wkb: bytes, at: int, *, count: int, dimensions: int, order: str) -> int:
+def _points(points: _Points, wkb: bytes, at: int, *, count: int, dimensions: int, order: str) -> int:
     """Append `count` coordinates and return where they end."""
     end = at + count * dimensions * 8
     if end > len(wkb):
         raise IndexError(end)
-    values = np.frombuffer(wkb, f"{order}f8", count * dimensions, at).reshape(count, dimensions)
-    points.append(values[:, :2].astype("<f8"))
+    values = struct.unpack_from(f"{order}{count * dimensions}d", wkb, at)
+    points[0].extend(values[::dimensions])
+    points[1].extend(values[1::dimensions])
     return end
