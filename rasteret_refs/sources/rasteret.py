@@ -16,9 +16,9 @@ from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import RasteretRefsError, SourceError
 from rasteret_refs.sources.hrefs import absolute, rewritten, unsigned
 from rasteret_refs.sources.item_filter import ItemFilter
+from rasteret_refs.sources.kept import without_credentials
 from rasteret_refs.sources.rasteret_header import Assumptions, BandRecord, header_of
 from rasteret_refs.sources.stac_assets import AssetChoice
-from rasteret_refs.sources.stac_items import without_credentials
 from rasteret_refs.sources.storage import Consent
 from rasteret_refs.sources.tables import Table
 from rasteret_refs.sources.times import parse_datetime

@@ -9,6 +9,7 @@ from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import RasteretRefsError, SourceError
 from rasteret_refs.sources.geometry import wkb_from_bbox, wkb_from_geojson
 from rasteret_refs.sources.hrefs import absolute, is_url, rewritten, unsigned
+from rasteret_refs.sources.kept import Shared
 from rasteret_refs.sources.stac_assets import AssetChoice
 from rasteret_refs.sources.storage import Consent
 from rasteret_refs.sources.times import parse_datetime
@@ -28,11 +29,14 @@ class ItemReader:
         Prefix → prefix, for hrefs that lie elsewhere than the item says.
     consent
         Knows which prefixes make the reader pay, and whether the user agreed.
+    shared
+        Keeps equal values of all items once.
     """
 
     choice: AssetChoice
     url_rewrite: Mapping[str, str] = field(default_factory=dict)
     consent: Consent = field(default_factory=Consent)
+    shared: Shared = field(default_factory=Shared)
 
     def scene(self, item: Mapping[str, Any], base: str | None = None) -> Scene:
         """One scene of one item.
@@ -75,39 +79,43 @@ class ItemReader:
         collection = item.get("collection") or properties.get("collection")
         return Scene(
             id=scene_id,
-            assets=tuple(self._asset(name, key, assets[key], place) for name, key in chosen),
+            assets=tuple(self._asset(name, key, assets[key], place, properties) for name, key in chosen),
             datetime=times["datetime"],
             start_datetime=times["start_datetime"],
             end_datetime=times["end_datetime"],
             geometry=_footprint(item),
             collection=collection if isinstance(collection, str) else None,
-            properties={key: without_credentials(value) for key, value in properties.items() if key not in _TIMES},
+            properties=self.shared.fields(properties, without=_TIMES),
         )
 
-    def _asset(self, name: str, key: str, fields: Mapping[str, Any], place: str | None) -> Asset:
+    def _asset(
+        self, name: str, key: str, fields: Mapping[str, Any], place: str | None, properties: Mapping[str, Any]
+    ) -> Asset:
         href, signature = unsigned(absolute(str(fields["href"]), place))
         href = rewritten(href, self.url_rewrite)
-        self.consent.check(href)
-        kept = {key: without_credentials(value) for key, value in fields.items() if key != "href"}
+        self.consent.check(href, paid=_reader_pays(fields, properties))
+        kept = self.shared.fields(fields, without=("href",))
         if name != key:
             kept["refs:key"] = key  # what the item calls it: rules of radiometry go by that name
         if signature:
             kept["refs:signed"] = signature
-        return Asset(name=name, href=href, properties=kept)
+        return Asset(name=self.shared.value(name), href=href, properties=self.shared.mapping(kept))
 
 
-def without_credentials(value: Any) -> Any:
-    """Copy of a JSON value whose URLs carry no credentials; what cannot be cleaned is left out."""
-    if isinstance(value, Mapping):
-        return {key: without_credentials(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_credentials(member) for member in value]
-    if isinstance(value, str) and is_url(value):
-        try:
-            return unsigned(value)[0]
-        except SourceError:
-            return None
-    return value
+def _reader_pays(fields: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
+    """Whether the storage extension says so, version 1 (`storage:requester_pays`) or 2 (`storage:schemes`).
+
+    See https://github.com/stac-extensions/storage.
+    """
+    if fields.get("storage:requester_pays", properties.get("storage:requester_pays")) is True:
+        return True
+    schemes = properties.get("storage:schemes")
+    if not isinstance(schemes, Mapping):
+        return False
+    named = (schemes.get(ref) for ref in fields.get("storage:refs") or ())
+    ways = [scheme.get("requester_pays") is True for scheme in named if isinstance(scheme, Mapping)]
+    # Several schemes are several ways to one object (CDSE lists itself, free, beside CREODIAS, paid).
+    return bool(ways) and all(ways)
 
 
 def _usable(asset: Any) -> bool:

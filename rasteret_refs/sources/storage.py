@@ -37,8 +37,15 @@ class Consent:
         self._storage = dict(storage or {})
         self._paid = (*REQUESTER_PAYS, *paid)
 
-    def check(self, url: str) -> None:
+    def check(self, url: str, *, paid: bool = False) -> None:
         """Refuse a URL that costs, without a request.
+
+        Parameters
+        ----------
+        url
+            Of an object, or a prefix.
+        paid
+            The item says that the reader pays.
 
         Raises
         ------
@@ -47,7 +54,10 @@ class Consent:
         """
         prefix = next((prefix for prefix in self._paid if url.startswith(prefix)), None)
         if prefix is None:
-            return
+            # Over https a bucket gives its public objects only, whatever the item says of the bucket.
+            if not paid or not url.startswith(("s3://", "gs://")):
+                return
+            prefix = "/".join(url.split("/")[:3]) + "/"
         options = longest_prefix(self._storage, url)
         if isinstance(options, Mapping) and any(options.get(key) for key in _CONSENT_KEYS):
             return

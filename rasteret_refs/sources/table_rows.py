@@ -11,7 +11,8 @@ from rasteret_refs.sources.files import unique_ids
 from rasteret_refs.sources.geometry import wkb_from_geojson
 from rasteret_refs.sources.hrefs import absolute, rewritten, unsigned
 from rasteret_refs.sources.item_filter import ItemFilter
-from rasteret_refs.sources.stac_items import ItemReader, without_credentials
+from rasteret_refs.sources.kept import without_credentials
+from rasteret_refs.sources.stac_items import ItemReader
 from rasteret_refs.sources.tables import ColumnMapping, Table
 from rasteret_refs.sources.times import parse_datetime
 from rasteret_refs.sources.values import Refusals

@@ -4,7 +4,7 @@ import pytest
 
 from rasteret_refs.errors import SourceError
 from rasteret_refs.sources.hrefs import absolute, rewritten, unsigned
-from rasteret_refs.sources.stac_items import without_credentials
+from rasteret_refs.sources.kept import without_credentials
 from rasteret_refs.sources.storage import merged, public_storage
 
 
