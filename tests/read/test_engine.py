@@ -77,7 +77,7 @@ def test_a_tree_holds_every_group(refs):
 
 
 def test_a_factor_that_does_not_exist_is_refused_by_name(refs):
-    with pytest.raises(QueryError, match="factor_1.*no group has factor 3"):
+    with pytest.raises(QueryError, match=r"factor_1.*no group has factor 3"):
         xr.open_dataset(refs, engine="rasteret_refs", factor=3)
 
 
