@@ -44,7 +44,8 @@ def footprints(scenes: Sequence[Sequence[SceneAsset]]) -> list[bytes | None]:
         # One call a CRS: PROJ is quick, calling it is not.
         places = _in_degrees(wkt, np.concatenate([ring for _, ring in rings])).reshape(len(rings), -1, 2)
         finite = np.isfinite(places).all(axis=(1, 2))
-        simple = finite & (np.abs(np.diff(places[:, :, 0], axis=1)).max(axis=1) < _JUMP)
+        with np.errstate(invalid="ignore"):  # infinite corners, of grids that reach beyond their CRS, are no polygon
+            simple = finite & (np.abs(np.diff(places[:, :, 0], axis=1)).max(axis=1) < _JUMP)
         for position, (number, _) in enumerate(rings):
             if simple[position]:
                 found[number] = _wkb([places[position]])
