@@ -140,6 +140,8 @@ def write_new(path: Path, data: Any) -> None:
             file.write(data)
     except FileExistsError as error:
         raise RefsetError(f"{path.name}: expected a name of its own, got one that {path} already has") from error
+    except OSError as error:
+        raise RefsetError(f"{path}: expected {memoryview(data).nbytes} bytes to be written, got: {error}") from error
 
 
 def library_versions() -> dict[str, str]:
