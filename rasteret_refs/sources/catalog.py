@@ -154,6 +154,16 @@ class Catalog(Mapping[str, Dataset]):
                 return dataset
         return None
 
+    def of_collection(self, collection: str | None) -> Dataset | None:
+        """An entry of a STAC collection of this id, when all entries of the id mean the same numbers and clouds.
+
+        Items that come as files do not say which API they are from; the same product has one id with most providers.
+        """
+        found = [dataset for dataset in self._datasets.values() if collection and dataset.collection == collection]
+        if not found or any(other.radiometry != found[0].radiometry for other in found):
+            return None
+        return found[0]
+
 
 TABLE_COLUMNS = ("id", "title", "auth", "licence", "commercial use")
 

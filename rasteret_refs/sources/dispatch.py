@@ -59,6 +59,7 @@ class Dispatcher:
         )
 
     def _named(self, text: str) -> Source:
+        text = text if is_url(text) else os.path.expanduser(text)  # noqa: PTH111 - a glob or a catalog id, maybe
         path = urlsplit(text).path if is_url(text) else text
         lower = path.lower()
         if not is_url(text) and not os.path.lexists(text):
@@ -268,6 +269,8 @@ class Dispatcher:
 
         if not is_url(location):
             document()
+        elif dataset is None:
+            dataset = self._known_dataset(location)
 
         def produce(refusals: Refusals) -> Iterator[Scene]:
             from rasteret_refs.sources.stac_static import items_in, kind_of, walk
@@ -280,16 +283,23 @@ class Dispatcher:
                 items = walk(value, location, self._options.wanted, refusals, self._options.storage)
                 return self._from_items(items, refusals, dataset)
             if kind in {"api", "api-collection"}:
-                return self._api(value, location, refusals)
+                return self._api(value, location, refusals, dataset)
             raise SourceError(
                 f"{location}: expected a STAC Item, ItemCollection, Catalog, Collection or API, found {_what(value)}"
             )
 
-        return Source(produce=produce, kind="stac", axis="time", dataset=dataset)
+        storage = dataset.storage if dataset is not None else {}
+        return Source(produce=produce, kind="stac", axis="time", dataset=dataset, storage=storage)
 
-    def _api(self, document: Mapping[str, Any], location: str, refusals: Refusals) -> Iterator[Scene]:
+    def _known_dataset(self, location: str) -> Any:
+        """The catalog entry of an API's collection, as far as the URL and `collections` tell."""
         from rasteret_refs.sources.catalog import load_catalog
 
+        endpoint, _, collection = location.rstrip("/").partition("/collections/")
+        names = list(self._options.collections or ([collection] if collection else ()))
+        return load_catalog(self._options.catalog).match(endpoint, names[0]) if len(names) == 1 else None
+
+    def _api(self, document: Mapping[str, Any], location: str, refusals: Refusals, dataset: Any) -> Iterator[Scene]:
         endpoint, collections = location, list(self._options.collections or ())
         links = {link.get("rel"): link.get("href") for link in document.get("links") or () if isinstance(link, Mapping)}
         if document.get("type") == "Collection" or "extent" in document:
@@ -297,7 +307,6 @@ class Dispatcher:
             if not isinstance(root, str):
                 raise SourceError(f"{location}: expected a Collection with a link to its API (rel `root`)")
             endpoint, collections = absolute(root, location), [str(document["id"])]
-        dataset = load_catalog(self._options.catalog).match(endpoint, collections[0]) if len(collections) == 1 else None
         return self._search(endpoint, collections, refusals, dataset)
 
     def _search(self, endpoint: str, collections: list[str], refusals: Refusals, dataset: Any) -> Iterator[Scene]:

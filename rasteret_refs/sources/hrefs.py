@@ -8,7 +8,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from rasteret_refs.errors import SourceError
 
-URL_SCHEMES = frozenset({"http", "https", "s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "file"})
+URL_SCHEMES = frozenset(
+    {"http", "https", "s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "hf", "file"}
+)
 """Schemes of objects; `file:` becomes a plain path."""
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):(//|/|$)")
 # GDAL's virtual file systems that only name where bytes lie

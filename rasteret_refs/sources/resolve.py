@@ -13,6 +13,19 @@ from rasteret_refs.sources.rasteret_header import Assumptions
 from rasteret_refs.sources.storage import Consent
 from rasteret_refs.sources.values import OnError, Progress, SceneStream
 
+_RECORDED_FACTS = (
+    "id",
+    "title",
+    "licence",
+    "licence_url",
+    "commercial_use",
+    "attribution",
+    "source_url",
+    "radiometry",
+    "cloud_mask",
+)
+"""What of the catalog entry a reference set must remember: for citing, and for reading the numbers right."""
+
 
 def resolve(
     source: Any,
@@ -126,6 +139,9 @@ def resolve(
         "source": _recorded(source),
         "arguments": {name: _json(value) for name, value in arguments.items() if value is not None},
     }
+    if found.dataset is not None:
+        facts = found.dataset.as_dict()
+        recipe["dataset"] = {name: facts[name] for name in _RECORDED_FACTS if facts[name] not in (None, "", {})}
     return SceneStream(found, recipe=recipe, storage=storage, on_error=on_error, progress=progress, limit=limit)
 
 

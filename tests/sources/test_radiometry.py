@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.sources.radiometry import Calibration, radiometry, stac_calibration
+from rasteret_refs.sources.catalog import load_catalog
+from rasteret_refs.sources.radiometry import Calibration, radiometry, scene_radiometry, stac_calibration
+from rasteret_refs.sources.resolve import resolve
 
 BAND = {"raster:bands": [{"nodata": 0, "scale": 0.0001, "offset": -0.1}]}
 
@@ -160,6 +162,19 @@ def test_the_tiff_counts_and_one_and_zero_say_nothing():
     found = radiometry("x", "a", fields=BAND, tiff=([0.0001], [0.0]))
     with pytest.raises(QueryError, match=r"the TIFF: scale 0\.0001, offset 0"):
         found.calibration()
+
+
+def test_all_assets_of_a_scene_are_judged_by_the_rule_of_its_collection(corpus_item):
+    item = corpus_item("stac-utils+rustac__two-sentinel-2-items.json")
+    [scene] = resolve(item, assets=["red", "SCL", "AOT"])
+    rule = load_catalog().of_collection(scene.collection).radiometry
+    assert rule == "sentinel-2-l2a"
+    found = scene_radiometry(scene, rule, {"red": ([1.0], [0.0])})
+    assert linear(found["red"]) == ((1e-4,), (-0.1,))
+    assert linear(found["AOT"]) == ((0.001,), (0.0,))
+    assert found["SCL"].calibration() is None
+    assert load_catalog().of_collection("unheard-of") is None
+    assert load_catalog().of_collection(None) is None
 
 
 def test_scales_written_as_float32_still_agree():

@@ -1,5 +1,6 @@
 """Rasteret collections: ready-made headers out of stored offsets, without a request; what they lack is not guessed."""
 
+import dataclasses
 import datetime as dt
 
 import numpy as np
@@ -11,6 +12,7 @@ import shapely
 import tifffile
 from rasterio.transform import from_origin
 
+import rasteret_refs as rr
 from rasteret_refs.errors import SourceError
 from rasteret_refs.sources.resolve import resolve
 from rasteret_refs.tiff.georeference import georeference
@@ -171,6 +173,25 @@ def test_headers_equal_those_read_from_the_files(collection, tmp_path, name):
     assert ours.transform == theirs.transform
     if direct.description.nodata_text is not None:
         assert float(image.description.nodata_text) == float(direct.description.nodata_text)
+
+
+def test_pixels_of_an_import_equal_the_files_without_a_request(collection, tmp_path):
+    names = ["f", "u8", "u16", "rgb", "planar"]
+    place = collection(*names)
+    sizes = {str(tmp_path / f"{name}.tif"): (tmp_path / f"{name}.tif").stat().st_size for name in names}
+    scenes = [
+        dataclasses.replace(
+            scene, assets=tuple(dataclasses.replace(asset, size=sizes[asset.href]) for asset in scene.assets)
+        )
+        for scene in resolve(place, assume={"byte_order": "little"})
+    ]
+    built = rr.build(scenes, tmp_path / "out.refs")
+    assert built.report.requests == 0
+    found = built.to_xarray()
+    for asset in scenes[0].assets:
+        with rasterio.open(asset.href) as source:
+            expected = source.read()
+        np.testing.assert_array_equal(np.squeeze(found[asset.name].isel(time=1).to_numpy()), np.squeeze(expected))
 
 
 def test_no_file_is_touched(collection, tmp_path):

@@ -145,6 +145,16 @@ def test_a_catalog_id_searches_its_api_with_its_aliases_and_storage(api):
     assert stream.recipe["kind"] == "stac-api"
 
 
+def test_the_url_of_a_known_collection_has_its_catalog_entry(api):
+    for stream in (
+        resolve(api.url, collections=["things"], catalog=entry(api), assets=["rouge"], limit=1),
+        resolve(api.url + "/collections/things", catalog=entry(api), assets=["rouge"], limit=1),
+    ):
+        assert stream.dataset.id == "tiny/things"
+        assert stream.recipe["dataset"]["commercial_use"] == "unknown"
+        assert [asset.name for asset in next(iter(stream)).assets] == ["rouge"]
+
+
 def test_requester_pays_datasets_are_refused_before_any_request(api):
     paid = entry(api, requester_pays=["https://data.example/"])
     with pytest.raises(AccessError, match="nothing was requested"):
