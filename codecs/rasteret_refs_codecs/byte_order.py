@@ -1,5 +1,7 @@
 """Byte order: samples of a big-endian file become little-endian."""
 
+# ruff: noqa: PLR2004 - bit depths say what they are
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,7 +25,7 @@ class ByteOrder(RowCodec):
 
     def __post_init__(self) -> None:
         checked_choice(self.codec_id, "bits", self.bits, (16, 32, 64))
-        checked_choice(self.codec_id, "parts", self.parts, (1, 2))
+        checked_choice(self.codec_id, "parts", self.parts, (1, 2) if self.bits > 16 else (1,))
         super().__post_init__()
 
     @property

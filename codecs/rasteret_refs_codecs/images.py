@@ -82,7 +82,7 @@ class ImageCodec(TiffCodec):
             rows, columns, samples = self.shape
             raise CodecError(
                 f"{self.codec_id}: expected an image of {rows} rows, {columns} columns and {samples} samples of "
-                f"{self.decoded_dtype}, got: {whole}"
+                f"{self.decoded_dtype}, got: {str(whole) or 'damaged data'}"
             ) from whole
 
     def _stored(self, data: Bytes) -> npt.NDArray[Any]:
