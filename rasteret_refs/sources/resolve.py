@@ -11,7 +11,7 @@ from rasteret_refs.sources.item_filter import ItemFilter, geojson_of
 from rasteret_refs.sources.options import Options
 from rasteret_refs.sources.rasteret_header import Assumptions
 from rasteret_refs.sources.storage import Consent
-from rasteret_refs.sources.values import OnError, Progress, SceneStream
+from rasteret_refs.sources.values import OnError, Progress, SceneStream, Source
 
 _RECORDED_FACTS = (
     "id",
@@ -134,14 +134,7 @@ def resolve(
         "fetch_missing": fetch_missing or None,
         "assume": assume,
     }
-    recipe = {
-        "kind": found.kind,
-        "source": _recorded(source),
-        "arguments": {name: _json(value) for name, value in arguments.items() if value is not None},
-    }
-    if found.dataset is not None:
-        facts = found.dataset.as_dict()
-        recipe["dataset"] = {name: facts[name] for name in _RECORDED_FACTS if facts[name] not in (None, "", {})}
+    recipe = _recipe(found, source, arguments)
     return SceneStream(found, recipe=recipe, storage=storage, on_error=on_error, progress=progress, limit=limit)
 
 
@@ -167,6 +160,18 @@ def resolve_recipe(recipe: Mapping[str, Any], **changes: Any) -> SceneStream:
     if isinstance(arguments.get("filter"), Mapping) and "pyarrow" in arguments["filter"]:
         raise SourceError("the filter was a pyarrow expression, which is not recorded; give filter= anew")
     return resolve(source, **arguments)
+
+
+def _recipe(found: Source, source: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    recipe = {
+        "kind": found.kind,
+        "source": _recorded(source),
+        "arguments": {name: _json(value) for name, value in arguments.items() if value is not None},
+    }
+    if found.dataset is not None:
+        facts = found.dataset.as_dict()
+        recipe["dataset"] = {name: facts[name] for name in _RECORDED_FACTS if facts[name] not in (None, "", {})}
+    return recipe
 
 
 def _recorded(source: Any) -> Any:

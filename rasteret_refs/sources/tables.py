@@ -1,5 +1,6 @@
 """Tables with a column of hrefs: Parquet, CSV, Arrow, GeoDataFrame, pandas, DuckDB, Polars, STAC-GeoParquet."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -185,7 +186,7 @@ def column_mapping(schema: pa.Schema, columns: Mapping[str, Any] | None, asset: 
         The table's.
     columns
         Part → column: `id`, `href` (a column, or a mapping from asset name to column), `datetime`, `start_datetime`,
-        `end_datetime`, `geometry`, `collection`.
+        `end_datetime`, `geometry`, `collection`. None instead of a column: the part is left out.
     asset
         Name of the asset where `href` is one column.
 
@@ -195,9 +196,11 @@ def column_mapping(schema: pa.Schema, columns: Mapping[str, Any] | None, asset: 
         An unknown part, a column that the table lacks, or no column of hrefs.
     """
     given = dict(columns or {})
+    unused = {part for part, name in given.items() if name is None and part != "href"}
+    given = {part: name for part, name in given.items() if part not in unused}
     names = schema.names
     listed = ", ".join(names)
-    unknown = sorted(set(given) - set(_ROLES))
+    unknown = sorted((set(given) | unused) - set(_ROLES))
     if unknown:
         raise SourceError(f"columns: expected the parts {', '.join(_ROLES)}, found {', '.join(unknown)}")
     href = given.pop("href", None)
@@ -213,9 +216,43 @@ def column_mapping(schema: pa.Schema, columns: Mapping[str, Any] | None, asset: 
         hrefs = {asset: usual[0]}
     parts: dict[str, Any] = dict(given)
     for part, candidates in _DEFAULTS.items():
-        if part not in parts:
+        if part not in parts and part not in unused:
             parts[part] = next((name for name in candidates if name in names and name not in hrefs.values()), None)
+    if parts.get("geometry") is not None:
+        _check_degrees(schema, parts["geometry"])
     return ColumnMapping(href=hrefs, stac=stac, **parts)
+
+
+def _check_degrees(schema: pa.Schema, column: str) -> None:
+    """Refuse footprints that GeoParquet or GeoArrow say are in metres: a search would miss them in silence.
+
+    Raises
+    ------
+    SourceError
+        Names the CRS.
+    """
+    field = schema.field(column)
+    stated: Any = None
+    try:
+        stated = json.loads((schema.metadata or {}).get(b"geo", b"{}")).get("columns", {}).get(column, {}).get("crs")
+        if stated is None:
+            stated = json.loads((field.metadata or {}).get(b"ARROW:extension:metadata", b"{}") or b"{}").get("crs")
+    except (ValueError, AttributeError):
+        return  # metadata of another kind say nothing of a CRS
+    if stated is None:
+        return
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        crs = CRS.from_user_input(stated)
+    except CRSError as error:
+        raise SourceError(f"column {column!r}: its CRS cannot be understood: {error}") from error
+    if not crs.is_geographic:
+        raise SourceError(
+            f"column {column!r}: expected footprints in longitude and latitude, found {crs.name}; convert them "
+            "(GeoDataFrame.to_crs(4326)) or leave them out (columns={'geometry': None})"
+        )
 
 
 def _holds_assets(kind: pa.DataType) -> bool:

@@ -248,6 +248,19 @@ def test_geometries_may_be_wkt_or_geojson(table):
         list(resolve(table.set_column(3, "geometry", pa.array(["nonsense"] * 3))))
 
 
+def test_footprints_in_metres_are_refused_or_left_out(table, tmp_path):
+    series = geopandas.GeoSeries.from_wkb(table.column("geometry").to_pylist(), crs=4326)
+    frame = geopandas.GeoDataFrame(table.drop_columns("geometry").to_pandas(), geometry=series)
+    frame.to_crs(3857).to_parquet(tmp_path / "metres.parquet")
+    frame.to_parquet(tmp_path / "degrees.parquet")
+    with pytest.raises(SourceError, match="Pseudo-Mercator"):
+        resolve(tmp_path / "metres.parquet")
+    assert check(resolve(tmp_path / "metres.parquet", columns={"geometry": None}))[0].geometry is None
+    assert check(resolve(tmp_path / "degrees.parquet"))[0].geometry is not None
+    with pytest.raises(SourceError, match=r"UTM zone 43N"):
+        resolve(pa.table(frame.to_crs(32643).to_arrow()))
+
+
 def test_times_of_pandas_may_be_missing(table):
     frame = table.to_pandas()
     frame.loc[1, "datetime"] = pd.NaT
