@@ -160,25 +160,29 @@ class _Sources:
             try:
                 yield
             finally:
-                for session in self._sessions():
-                    await session.close()
+                for _, session in self._sessions():
+                    await session.__aexit__(None, None, None)
 
         self._until_shutdown = until_shutdown()
         await anext(self._until_shutdown)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close HTTP sessions of a loop that another thread runs, or that is over."""
-        for session in self._sessions():
-            if not loop.is_closed() and not session.closed:
-                # Imported only where a session shows that it has been: garbage may be collected amid any import.
-                from fsspec.implementations.http import HTTPFileSystem
+        if not loop.is_closed():
+            for source, session in self._sessions():
+                source.close_session(loop, session)
 
-                HTTPFileSystem.close_session(loop, session)
-
-    def _sessions(self) -> list[Any]:
-        """Return aiohttp's sessions: fsspec's HTTP filesystem keeps its own under this name."""
-        sessions = [getattr(source, "_session", None) for source in self._opened.values()]
-        return [session for session in sessions if hasattr(session, "closed")]
+    def _sessions(self) -> list[tuple[Any, Any]]:
+        """Return filesystems with what they must close: aiohttp's session (http, gcs), or the client's maker (s3)."""
+        found = [
+            (source, getattr(source, "_session", None) or getattr(source, "_s3creator", None))
+            for source in self._opened.values()
+        ]
+        return [
+            (source, session)
+            for source, session in found
+            if session is not None and not getattr(session, "closed", False) and hasattr(source, "close_session")
+        ]
 
 
 def _open(protocol: str, storage: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -325,3 +325,22 @@ def test_metadata_is_json_that_the_kerchunk_specification_describes(refs: Path) 
     array = document["metadata"][f"{ARRAY}/.zarray"]
     assert array["zarr_format"] == 2
     assert array["fill_value"] is None
+
+
+def test_a_set_and_its_sources_may_lie_in_a_bucket(
+    tmp_path: Path, server_process: Server, write: Callable[..., Path]
+) -> None:
+    pytest.importorskip("s3fs")
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    paths = write_tiffs(bucket, 3)
+    planned = plan_of(paths, [f"s3://bucket/{path.name}" for path in paths])
+    write(planned).rename(bucket / "set.refs")
+    options = {
+        "anon": True,
+        "endpoint_url": server_process.url.rstrip("/"),
+        "config_kwargs": {"s3": {"addressing_style": "path"}},
+    }
+    store = plain_store("s3://bucket/set.refs", s3=options)
+    np.testing.assert_array_equal(read(store), planned.pixels)
+    np.testing.assert_array_equal(read(pickle.loads(pickle.dumps(store))), planned.pixels)  # noqa: S301 - our own bytes
