@@ -131,8 +131,12 @@ def _holds(item: Mapping[str, Any], name: str, operator: str, wanted: Any) -> bo
 
 
 def _item_box(item: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    if item.get("bbox"):
-        return horizontal(item["bbox"])
+    bbox = item.get("bbox")
+    if isinstance(bbox, Mapping):  # a GeoParquet covering
+        bbox = [bbox.get(side) for side in ("xmin", "ymin", "xmax", "ymax")]
+        bbox = None if None in bbox else bbox
+    if bbox:
+        return horizontal(bbox)
     geometry = item.get("geometry")
     if isinstance(geometry, bytes):
         return wkb_bounds(geometry)

@@ -1,10 +1,15 @@
 """Binds a table to the reader that its columns ask for: Rasteret's headers, STAC-GeoParquet, or a column of hrefs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rasteret_refs.build.scene import Scene
 from rasteret_refs.errors import SourceError
+from rasteret_refs.sources.geometry import horizontal
 from rasteret_refs.sources.item_filter import ItemFilter
 from rasteret_refs.sources.options import Options
 from rasteret_refs.sources.rasteret import RasteretReader, band_columns
@@ -42,10 +47,31 @@ def table_source(value: Any, options: Options, dataset: Any = None) -> Source:
         query=options.wanted.query,
     )
     wanted.tests()  # raises now rather than while iterating
+    table = _pruned(table, wanted)
     total = None if options.searches else table.dataset.count_rows()
     if options.columns is None and band_columns(table.schema):
         return _rasteret(table, options, wanted, dataset, total)
     return _rows(table, options, wanted, dataset, total)
+
+
+def _pruned(table: Table, wanted: ItemFilter) -> Table:
+    """The table without rows that a GeoParquet covering (`bbox`) rules out: their row groups are not even read.
+
+    See https://geoparquet.org/releases/v1.1.0/ (bounding box columns). Rows without a box stay, for the exact test.
+    """
+    if wanted.bbox is None or "bbox" not in table.schema.names:
+        return table
+    kind = table.schema.field("bbox").type
+    if not pa.types.is_struct(kind) or {"xmin", "ymin", "xmax", "ymax"} - {member.name for member in kind}:
+        return table
+    west, south, east, north = horizontal(wanted.bbox)
+    overlaps = (pc.field("bbox", "ymin") <= north) & (pc.field("bbox", "ymax") >= south)
+    if west <= east:
+        # A box with xmin > xmax crosses the antimeridian.
+        inside = (pc.field("bbox", "xmin") <= east) & (pc.field("bbox", "xmax") >= west)
+        overlaps &= inside | (pc.field("bbox", "xmin") > pc.field("bbox", "xmax"))
+    kept = overlaps | ~pc.field("bbox", "xmin").is_valid()
+    return replace(table, filter=kept if table.filter is None else table.filter & kept)
 
 
 def _rasteret(table: Table, options: Options, wanted: ItemFilter, dataset: Any, total: int | None) -> Source:

@@ -112,6 +112,7 @@ def collection(tmp_path):
             "datetime": pa.array([dt.datetime(2024, 1, 1), dt.datetime(2024, 2, 1)], pa.timestamp("us")),  # noqa: DTZ001 - as Rasteret stores them
             "geometry": [shapely.to_wkb(shapely.box(75, 13, 76, 14))] * 2,
             "assets": [places, places],
+            "bbox": [{"xmin": 75.0, "ymin": 13.0, "xmax": 76.0, "ymax": 14.0}, None],
             "proj:epsg": pa.array([32643, 32643], pa.int32()),
             "eo:cloud_cover": [10.0, 20.0],
         }
@@ -255,6 +256,7 @@ def test_rows_are_searched_filtered_and_limited(collection):
     assert [scene.id for scene in resolve(place, datetime="2024-02")] == ["s2"]
     assert [scene.id for scene in resolve(place, filter='"eo:cloud_cover" < 15')] == ["s1"]
     assert list(resolve(place, bbox=(0, 0, 1, 1))) == []
+    assert len(list(resolve(place, bbox=(75.5, 13.5, 80, 20)))) == 2
     assert len(list(resolve(place, limit=1))) == 1
     with pytest.raises(SourceError, match="nir"):
         list(resolve(place, bands=["nir"]))

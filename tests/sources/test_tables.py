@@ -168,6 +168,15 @@ def test_tables_are_searched_by_footprint_time_and_properties(table, search, exp
     check(resolve(table, **search), expected)
 
 
+@pytest.mark.parametrize("box", [(9, 0, 12, 1), (170, 0, 1, 1), (-180, -90, 180, 90), (40, 0, 50, 1)])
+def test_a_covering_of_boxes_prunes_without_changing_what_is_found(table, tmp_path, box):
+    boxes = [{"xmin": x, "ymin": 0.0, "xmax": x + 1.0, "ymax": 1.0} for x in (0.0, 10.0, 20.0)]
+    covered = table.append_column("bbox", pa.array([*boxes[:2], None]))
+    pq.write_table(covered, tmp_path / "t.parquet", row_group_size=1)
+    expected = [scene.id for scene in resolve(table, bbox=box)]
+    assert [scene.id for scene in resolve(tmp_path / "t.parquet", bbox=box)] == expected
+
+
 def test_relative_hrefs_are_relative_to_the_table_and_rewritten(table, tmp_path):
     local = table.set_column(1, "href", pa.array([f"img/{name}.tif" for name in "abc"]))
     pq.write_table(local, tmp_path / "t.parquet")
