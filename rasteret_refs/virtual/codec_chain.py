@@ -129,7 +129,7 @@ def decoded_bytes(chain: CodecChain) -> int:
 def fill_chunk(chain: CodecChain, value: complex) -> bytes:
     """Encode a chunk that decodes to `value` everywhere, exactly, even where the codec is lossy.
 
-    Codecs of images (JPEG, …) write a constant chunk as an escape of their own, which no encoder produces.
+    Codecs of images (JPEG, …) encode to a form of their own, deflated pixels behind a mark that no image format starts with.
 
     Raises
     ------
@@ -140,11 +140,15 @@ def fill_chunk(chain: CodecChain, value: complex) -> bytes:
     import numpy as np
 
     dtype = np.dtype(chain.dtype)
-    filled = np.empty(chain.chunk_shape, dtype)
-    with np.errstate(all="ignore"):
-        filled[...] = np.asarray(value).astype(dtype)
-    held = filled.flat[0]
-    if not (held == value or (held != held and value != value)):  # noqa: PLR0124 - NaN
+    try:
+        with np.errstate(all="ignore"):
+            filled = np.full(chain.chunk_shape, np.asarray(value).astype(dtype))
+    except OverflowError as error:
+        raise ValueError(f"samples of {dtype} cannot hold the value {value!r}") from error
+    held = filled.flat[0].item()
+    # Integers have to be equal; floats may round (0.1), but neither overflow nor lose a NaN.
+    exact = held == value if dtype.kind in "iu" else np.isfinite(held) == np.isfinite(value)
+    if not exact or np.isnan(held) != np.isnan(value):
         raise ValueError(f"samples of {dtype} cannot hold the value {value!r}")
     encoded: Any = filled
     for config in chain.filters:
@@ -291,7 +295,8 @@ def _expect(description: ImageDescription, expected: str, *, holds: bool) -> Non
 def _jpeg(description: ImageDescription) -> tuple[Config, str]:
     bits, signed = description.bits, description.sample_format is SampleFormat.SIGNED
     integer = signed or description.sample_format in {SampleFormat.UNSIGNED, SampleFormat.UNDEFINED}
-    _expect(description, "integers of 8 bits, or unsigned of 12", holds=integer and bits in ({8} if signed else {8, 12}))
+    depth = bits == 8 or (bits == 12 and not signed)
+    _expect(description, "integers of 8 bits, or unsigned ones of 12", holds=integer and depth)
     ycbcr = description.photometric == 6
     chunky = _chunk_samples(description) == 3 and bits == 8
     _expect(description, "three chunky 8-bit samples for YCbCr", holds=chunky or not ycbcr)
