@@ -129,7 +129,7 @@ def decoded_bytes(chain: CodecChain) -> int:
 def fill_chunk(chain: CodecChain, value: complex) -> bytes:
     """Encode a chunk that decodes to `value` everywhere, exactly, even where the codec is lossy.
 
-    Codecs of images (JPEG, …) encode to a form of their own, deflated pixels behind a mark that no image format starts with.
+    Codecs of images (JPEG, …) encode to a form of their own: deflated pixels, after a mark that no image starts with.
 
     Raises
     ------
