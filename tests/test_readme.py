@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import rasteret_refs as rr
 from tests.plain.scenes import write_scenes
 from tests.servers.range_server import serve
 
@@ -17,12 +18,15 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 @pytest.mark.filterwarnings("ignore:.*fastparquet.*")
 def test_every_python_block_gives_the_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "scenes").mkdir()
-    scenes = write_scenes(tmp_path / "scenes")
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "local" / "scenes").mkdir(parents=True)
+    (tmp_path / "served").mkdir()
+    scenes = write_scenes(tmp_path / "local" / "scenes")
+    monkeypatch.chdir(tmp_path / "local")
     names: dict[str, object] = {}
     seen = 0
-    with serve(tmp_path, process=True) as server:
+    with serve(tmp_path / "served", process=True) as server:
+        urls = [server.put(path.name, path.read_bytes()) for path in scenes.paths]
+        rr.build(urls, tmp_path / "served" / "scenes.refs")
         for block in BLOCKS:
             names.pop("dataset", None)
             exec(compile(block.replace("https://data.example/", server.url), "README.md", "exec"), names)  # noqa: S102
