@@ -238,3 +238,13 @@ def test_unknown_ids_are_named(tmp_path):
     collection = rr.build(write(tmp_path / "a.tif"), tmp_path / "x.refs")
     with pytest.raises(QueryError, match="nobody"):
         collection.to_xarray(id="nobody")
+
+
+def test_a_set_is_opened_over_http_and_may_be_pinned(tmp_path, server):
+    write(tmp_path / "a.tif")
+    built = rr.build(f"{server.url}a.tif", tmp_path / "x.refs")
+    collection = rr.open(f"{server.url}x.refs", sha256=built.refset.sha256)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert np.array_equal(collection.to_xarray()["image"][0], file.read(1))
+    with pytest.raises(RasteretRefsError, match="sha256"):
+        rr.open(f"{server.url}x.refs", sha256="0" * 64)
