@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rasteret_refs.tiff.gdal import GdalBand, Items, gdal_metadata, nodata_value
+from rasteret_refs.tiff.gdal import GdalBand, Items, eight_bit_colors, gdal_metadata, nodata_value
 from rasteret_refs.tiff.values import Georeference, ImageDescription
 from rasteret_refs.virtual.conventions import safe_number
 
@@ -61,7 +61,7 @@ def facts_of(description: ImageDescription, georeference: Georeference | None, d
     if description.nodata_text is not None:
         gdal["nodata_text"] = description.nodata_text
     if description.color_map is not None:
-        gdal["color_table"] = color_table(description.color_map)
+        gdal["color_table"] = eight_bit_colors(description.color_map).tolist()
     if georeference is not None and georeference.transform is None and georeference.gcps:
         gdal["gcps"] = [list(map(safe_number, point)) for point in georeference.gcps]
         if georeference.crs_wkt is not None:
@@ -114,17 +114,6 @@ def shared_attributes(images: Sequence[Facts], *, overview: bool) -> dict[str, A
     if gdal:
         attributes["gdal"] = gdal
     return attributes
-
-
-def color_table(color_map: Sequence[int]) -> list[list[int]]:
-    """Return [red, green, blue] of 8 bits each for every pixel value.
-
-    TIFF stores 16 bits, red first (TIFF 6.0, tag 320); some writers leave the upper byte empty, which GDAL accepts too.
-    """
-    values = np.asarray(color_map, np.int64).reshape(3, -1)
-    eight_bits = values if values.size and values.max() <= 0xFF else values >> 8  # noqa: PLR2004 - largest byte
-    table: list[list[int]] = eight_bits.T.tolist()
-    return table
 
 
 def _tag_items(description: ImageDescription, georeference: Georeference | None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rasteret_refs.virtual.existing import MARK, ExistingLayout
 from rasteret_refs.virtual.layers import Descriptions, Layer, take_apart
 from rasteret_refs.virtual.names import RESERVED_IN_STACKS, name_problem
 from rasteret_refs.virtual.profiles import Profiles
-from rasteret_refs.virtual.slots import choose_layout, choose_tolerance, grid_slots, stack_slots
+from rasteret_refs.virtual.slots import Slot, choose_layout, choose_tolerance, grid_slots, stack_slots
 from rasteret_refs.virtual.validate import check_group
 from rasteret_refs.virtual.values import Placement, PlannedScene, ReferenceSetPlan, VirtualGroup
 
@@ -101,6 +101,14 @@ def plan(
     )
     mark: dict[str, Any] = {"layout": layout, "axis": axis, "tolerance": float(tolerance)}
     root: dict[str, Any] = dict(existing.groups[""].attributes) if existing is not None else {MARK: mark}
+    groups, placements = _assembled(slots, batch, root)
+    return ReferenceSetPlan(groups=groups, placements=placements, layout=layout, refused=tuple(refused))
+
+
+def _assembled(
+    slots: Sequence[Slot], batch: Batch, root: dict[str, Any]
+) -> tuple[tuple[VirtualGroup, ...], tuple[Placement, ...]]:
+    """Make the groups of all slots, the root first; a slot without a path of its own adds to the root's attributes."""
     groups: list[VirtualGroup] = []
     placements: list[Placement] = []
     for slot in slots:
@@ -112,13 +120,8 @@ def plan(
             root |= {**made[0].attributes, MARK: {**root[MARK], **made[0].attributes[MARK]}}
             groups += made[1:]
     for group in groups:
-        check_group(group, existing)
-    return ReferenceSetPlan(
-        groups=(VirtualGroup(path="", attributes=root), *groups),
-        placements=tuple(placements),
-        layout=layout,
-        refused=tuple(refused),
-    )
+        check_group(group, batch.existing)
+    return (VirtualGroup(path="", attributes=root), *groups), tuple(placements)
 
 
 def _accept(
