@@ -66,6 +66,9 @@ class ReferencedArray:
             attributes=attributes,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name in self.__dataclass_fields__}
+
     @cached_property
     def grid(self) -> tuple[int, ...]:
         """Chunks along each dimension."""
