@@ -1,0 +1,196 @@
+"""Windows of equal size over scenes, read by the batch: what chip datasets are made of."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rasteret_refs.errors import QueryError
+from rasteret_refs.read.images import Image, Images
+from rasteret_refs.read.reader import Reader, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Read:
+    """A window to read, and where its pixels go."""
+
+    window: Window
+    place: npt.NDArray[Any]
+    ratio: int = 0
+    """How often each pixel is repeated; 0: the window is read into its place."""
+    corner: tuple[int, int] = (0, 0)
+    """First row and column of the repeated pixels that are wanted."""
+
+    def finish(self) -> None:
+        """Bring what was read to its place."""
+        if self.ratio and self.window.out is not None:
+            (top, left), (rows, columns) = self.corner, self.place.shape[-2:]
+            fine = self.window.out.repeat(self.ratio, axis=-2).repeat(self.ratio, axis=-1)
+            self.place[...] = fine[..., top : top + rows, left : left + columns]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chips:
+    """Chips over scenes, in a fixed order; reads any of them as one batch.
+
+    All assets come in the pixels of the reference asset: coarser ones of the same grid origin are repeated (nearest
+    neighbour), whole multiples only.
+    """
+
+    reader: Reader
+    size: int
+    """Rows and columns of a chip, in pixels of the reference asset."""
+    table: Any
+    """`pyarrow.Table`, one row a chip: `scene` (row of the scene table), `id`, `row`, `column` (of the chip's first
+    pixel), and the columns asked for."""
+    images: Mapping[str, Mapping[int, Image]]
+    """By asset and scene."""
+    reference: str
+    """Asset whose pixels count."""
+    fills: Mapping[str, Any] = field(default_factory=dict)
+    """By asset: what stands outside an image and where a scene lacks the asset; nodata by default, else 0."""
+
+    def __len__(self) -> int:
+        """Chips."""
+        return int(self.table.num_rows)
+
+    def read(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Read chips by their positions in `table`.
+
+        Returns
+        -------
+        dict
+            By asset: (chips, rows, columns), or (chips, bands, rows, columns), in the asset's dtype.
+        """
+        rows = self.table.select(["scene", "row", "column"]).take(np.asarray(indices, dtype=np.int64))
+        return self.windows(*(rows[name].to_numpy() for name in ("scene", "row", "column")))
+
+    def windows(
+        self, scenes: npt.ArrayLike, rows: npt.ArrayLike, columns: npt.ArrayLike
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Read chips anywhere, given by scene and first pixel, which may lie outside the image."""
+        places = list(zip(*(np.asarray(v, dtype=np.int64).tolist() for v in (scenes, rows, columns)), strict=True))
+        found: dict[str, npt.NDArray[Any]] = {}
+        reads: list[_Read] = []
+        for asset, images in self.images.items():
+            arrays = [image.array for image in images.values()]
+            lead = arrays[0].shape[1:-2]
+            dtype = np.result_type(*{array.dtype for array in arrays})
+            out = found[asset] = np.empty((len(places), *lead, self.size, self.size), dtype=dtype)
+            for chip, (scene, row, column) in zip(out, places, strict=True):
+                image = images.get(scene)
+                if image is None:
+                    chip[...] = self.fills[asset]
+                else:
+                    reads += self._reads(image, self._ratio(image, scene), (row, column), chip)
+        self.reader.read_many([read.window for read in reads])
+        for read in reads:
+            read.finish()
+        return found
+
+    def _reads(self, image: Image, ratio: int, corner: tuple[int, int], chip: npt.NDArray[Any]) -> Iterator[_Read]:
+        """Plan the read of one chip of one image; fill what lies outside the image."""
+        row, column = corner
+        top, bottom = max(row, 0), min(row + self.size, image.grid.height * ratio)
+        left, right = max(column, 0), min(column + self.size, image.grid.width * ratio)
+        if bottom - top < self.size or right - left < self.size:
+            chip[...] = self.fills[image.asset]
+        if bottom <= top or right <= left:
+            return
+        place = chip[..., top - row : bottom - row, left - column : right - column]
+        low, high = slice(top // ratio, -(-bottom // ratio)), slice(left // ratio, -(-right // ratio))
+        key = (image.index, *(slice(None),) * (chip.ndim - 2), low, high)
+        if ratio == 1 and image.array.dtype == chip.dtype:
+            yield _Read(window=Window(array=image.array, key=key, out=place), place=place)
+            return
+        shape = (*chip.shape[:-2], low.stop - low.start, high.stop - high.start)
+        coarse = np.empty(shape, dtype=image.array.dtype)
+        yield _Read(
+            window=Window(array=image.array, key=key, out=coarse),
+            place=place,
+            ratio=ratio,
+            corner=(top % ratio, left % ratio),
+        )
+
+    def _ratio(self, image: Image, scene: int) -> int:
+        """Tell how many pixels of the reference one pixel of an image covers, along each axis.
+
+        Raises
+        ------
+        QueryError
+            No whole number, or the images do not begin in one corner.
+        """
+        own, base = image.grid, self.images[self.reference][scene].grid
+        if own is base:
+            return 1
+        ratio = own.resolution[0] / base.resolution[0]
+        same = np.allclose(own.transform[2::3], base.transform[2::3], rtol=0, atol=1e-3 * base.resolution[0])
+        if own.crs != base.crs or not same or abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:  # noqa: PLR2004
+            raise QueryError(
+                f"expected {image.asset!r} in pixels that are whole multiples of those of {self.reference!r}, from the "
+                f"same corner, found {own.transform} and {base.transform}: {image.array.path}[{image.index}]"
+            )
+        return round(ratio)
+
+
+def chips(
+    reader: Reader,
+    scenes: Any,
+    *,
+    size: int,
+    stride: int | None = None,
+    assets: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+) -> Chips:
+    """Lay chips over scenes: a regular grid from each image's first pixel, whole chips only.
+
+    Parameters
+    ----------
+    reader, scenes
+        What reads the set, and the rows of its scene table (`pyarrow.Table`) to take.
+    size
+        Rows and columns of a chip, in pixels of the finest asset.
+    stride
+        Pixels from one chip to the next; None: `size`, so that chips touch.
+    assets
+        Names; None: all.
+    columns
+        Of the scene table, to carry along: splits, labels.
+
+    Raises
+    ------
+    QueryError
+        A name that is not there, or a size or stride below 1.
+    """
+    import pyarrow as pa
+
+    step = size if stride is None else stride
+    if size < 1 or step < 1:
+        raise QueryError(f"expected a size and a stride of at least one pixel, found {size} and {step}")
+    finder = Images(reader)
+    found = finder.find(scenes, assets if assets is not None else finder.assets(scenes))
+    images = {asset: {image.scene: image for image in group} for asset, group in found.items() if group}
+    if not images:
+        raise QueryError("expected scenes with the assets asked for, found none")
+    reference = min(images, key=lambda asset: next(iter(images[asset].values())).grid.resolution)
+    corners = []
+    for scene, image in sorted(images[reference].items()):
+        rows = np.arange(0, image.grid.height - size + 1, step)
+        across = np.arange(0, image.grid.width - size + 1, step)
+        grid = np.stack(np.meshgrid(rows, across, indexing="ij"), axis=-1).reshape(-1, 2)
+        corners.append(np.column_stack([np.full(len(grid), scene), grid]))
+    every = np.concatenate(corners).astype(np.int64)
+    taken = scenes.select(["id", *columns]).take(pa.array(every[:, 0]))
+    table = pa.table({"scene": every[:, 0], "row": every[:, 1], "column": every[:, 2]})
+    for name in taken.column_names:
+        table = table.append_column(name, taken[name])
+    fills = {asset: _fill(group) for asset, group in images.items()}
+    return Chips(reader=reader, size=size, table=table, images=images, reference=reference, fills=fills)
+
+
+def _fill(images: Mapping[int, Image]) -> Any:
+    values = {repr(image.nodata): image.nodata for image in images.values()}
+    nodata = next(iter(values.values())) if len(values) == 1 else None
+    return 0 if nodata is None else nodata
