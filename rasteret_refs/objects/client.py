@@ -16,7 +16,7 @@ from rasteret_refs.objects.limits import Limiter
 from rasteret_refs.objects.local import read_range
 from rasteret_refs.objects.location import Location, is_url, local_path, locate
 from rasteret_refs.objects.plain_http import ranged_get
-from rasteret_refs.objects.runtime import obstore
+from rasteret_refs.objects.runtime import obstore, used
 from rasteret_refs.objects.stores import azure_container, open_store, options_for
 from rasteret_refs.tiff.values import ByteRange
 
@@ -180,11 +180,12 @@ class Objects:
     async def put(self, url: str, data: Buffer) -> None:
         """Write an object whole; it appears when it is complete."""
         store, key = self._store(url, locate(url))
-        self._count(locate(url), 0)
         try:
             await obstore().put_async(store, key, bytes(data))
         except Exception as error:
             raise self._error(url, "to write it", judge(error)) from error
+        finally:
+            self._count(locate(url), 0)
 
     async def list(self, url: str) -> list[tuple[str, int]]:
         """Return (key below `url`, bytes) of all objects below a prefix.
@@ -203,6 +204,8 @@ class Objects:
                 found.extend((entry["path"].removeprefix(prefix).lstrip("/"), entry["size"]) for entry in batch)
         except Exception as error:
             raise self._error(url, "a listing", judge(error)) from error
+        finally:
+            used()
         return found
 
     async def _until_answered(self, wanted: Wanted) -> Fetched:
@@ -323,6 +326,7 @@ class Objects:
         return limiter
 
     def _count(self, location: Location, size: int) -> None:
+        used()
         self.traffic.requests += 1
         self.traffic.bytes += size
         self.traffic.hosts[location.host] = self.traffic.hosts.get(location.host, 0) + 1

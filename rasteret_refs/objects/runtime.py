@@ -6,6 +6,7 @@ inherits a used obstore loads a second copy of the extension module, whose threa
 process, once.
 """
 
+import atexit
 import importlib
 import importlib.machinery
 import importlib.util
@@ -14,12 +15,33 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from types import ModuleType
 
 _EXTENSION = "obstore._obstore"
 _lock = threading.Lock()
 _inherited = False
 """obstore was imported before this process was forked off."""
+_SETTLING = 0.05
+_last_use = -1.0
+"""When the last asynchronous request ended, by the monotonic clock."""
+
+
+def used() -> None:
+    """Note that an asynchronous request has just ended."""
+    global _last_use  # noqa: PLW0603 - process-wide state by its nature
+    _last_use = time.monotonic()
+
+
+@atexit.register
+def _settle() -> None:
+    """Let obstore's threads put down their last Python objects before the interpreter goes.
+
+    A thread of theirs that asks for the interpreter's lock while it shuts down aborts the process: one in three that
+    end right after a request did (obstore 0.12.1, CPython 3.13, two cores), none after 10 ms.
+    """
+    if _last_use >= 0.0 and time.monotonic() - _last_use < 1.0:
+        time.sleep(_SETTLING)
 
 
 def _after_fork() -> None:

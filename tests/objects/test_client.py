@@ -4,6 +4,8 @@ import asyncio
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 import time
 
 import pytest
@@ -287,3 +289,13 @@ def test_all_errors_are_of_one_tree_and_name_the_url(server):
         server.fail(kind)
         with pytest.raises(ObjectError, match=url_of(server)):
             fetch(Objects(), url_of(server))
+
+
+def test_a_process_that_ends_right_after_a_request_ends_well(server_process, tmp_path):
+    (tmp_path / "a.bin").write_bytes(DATA)
+    code = (
+        "import asyncio, sys; from rasteret_refs.objects.client import Objects;"
+        "asyncio.run(Objects().fetch(sys.argv[1], 0, 10))"
+    )
+    command = [sys.executable, "-c", code, f"{server_process.url}a.bin"]
+    assert [subprocess.run(command, check=False, timeout=60).returncode for _ in range(12)] == [0] * 12
