@@ -3,26 +3,28 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
-from rasteret_refs.build.footprint import footprints
-from rasteret_refs.build.scan import OnError, ScannedScene, scan
+from rasteret_refs.build.duplicates import DUPLICATE_OF
+from rasteret_refs.build.journal import Journal, journal_path
+from rasteret_refs.build.scan import OnError
 from rasteret_refs.build.scene import Scene, SceneFailure
-from rasteret_refs.errors import BuildError, ObjectError, RasteretRefsError, SourceError, UnsupportedTiffError
+from rasteret_refs.build.steps import (
+    Axis,
+    Layout,
+    Progress,
+    distinct,
+    failure_rows,
+    plan_scenes,
+    require_scenes,
+    scan_scenes,
+    scene_rows,
+)
 from rasteret_refs.objects.blocking import run
 from rasteret_refs.objects.client import Objects
-from rasteret_refs.virtual.values import PlannedScene, ReferenceSetPlan
 
-type Axis = Literal["time", "scene"]
-type Layout = Literal["auto", "grids", "stack"]
-type Progress = Callable[[str, int, int | None], None]
-"""Called with the phase (`scan`, `plan`, `write`), how much of it is done, and the total where it is known."""
-
-_SHOWN = 3
+__all__ = ["Axis", "BuildReport", "Layout", "Progress", "build"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,12 @@ class BuildReport:
     seconds: float
     layout: str
     """`grids` or `stack`."""
+    repeated: int = 0
+    """Scenes that came again with the same id and objects, and stand in the set once."""
+    duplicates: int = 0
+    """Scenes whose id another scene had: kept under an id of their own, marked in `refs:duplicate_of`."""
+    resumed: int = 0
+    """Headers taken from the journal of a build that was stopped."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values for programs."""
@@ -51,8 +59,11 @@ class BuildReport:
             "scenes": self.scenes,
             "assets": self.assets,
             "failures": len(self.failures),
+            "repeated": self.repeated,
+            "duplicates": self.duplicates,
             "requests": self.requests,
             "bytes": self.bytes,
+            "resumed": self.resumed,
             "seconds": round(self.seconds, 3),
             "layout": self.layout,
         }
@@ -66,10 +77,11 @@ def build(
     storage_hints: Mapping[str, Any] | None = None,
     layout: Layout = "auto",
     axis: Axis = "time",
-    tolerance: float = 0.0,
-    columns: Sequence[str] = (),
+    tolerance: float | None = None,
+    coordinates: Sequence[str] = (),
     on_error: OnError = "raise",
     overwrite: bool = False,
+    resume: bool = False,
     recipe: Mapping[str, Any] | None = None,
     refusals: Callable[[], Sequence[SceneFailure]] = tuple,
     progress: Progress | None = None,
@@ -80,7 +92,7 @@ def build(
     Parameters
     ----------
     scenes
-        Scenes with unique ids.
+        Scenes; where several have one id, see `duplicates.told_apart`.
     out
         Directory to create, `NAME.refs`.
     storage
@@ -89,12 +101,15 @@ def build(
         What of `storage` is recorded: without secrets.
     layout, axis, tolerance
         As in `virtual.planner.plan`.
-    columns
+    coordinates
         Names of scene properties that become Zarr coordinates (split, label).
     on_error
         ``"raise"``: the first asset that cannot be referenced ends the build; ``"skip"``: it becomes a failure.
     overwrite
         Replace an existing set, atomically.
+    resume
+        Take over the headers that a stopped build of this output fetched (its journal lies hidden beside the output;
+        without this it is thrown away). The set is what an uninterrupted build makes.
     recipe
         How the scenes were found; recorded.
     refusals
@@ -114,169 +129,54 @@ def build(
         With ``on_error="raise"``, of the first scene that fails.
     """
     from rasteret_refs.refset.publish import staged
+    from rasteret_refs.refset.write import write_reference_set
 
     began = time.monotonic()
     objects = objects or Objects(storage)
+    done = False
     with staged(Path(out), overwrite=overwrite) as directory:
-        scanned, failures = run(_scan(scenes, objects, axis, on_error, progress))
-        failures = [*refusals(), *failures]
-        if not scanned:
-            raise BuildError(_nothing_left(failures))
-        if progress is not None:
-            progress("plan", 0, len(scanned))
-        plan, scanned, refused = _plan(
-            scanned, layout=layout, axis=axis, tolerance=tolerance, columns=columns, on_error=on_error
-        )
-        failures += refused
-        if not scanned:
-            raise BuildError(_nothing_left(failures))
-        if progress is not None:
-            progress("write", 0, len(scanned))
-        _write(plan, scanned, failures, directory, recipe=recipe, storage_hints=storage_hints)
+        journal = Journal(journal_path(Path(out)), resume=resume)
+        try:
+            found = run(scan_scenes(scenes, objects, axis=axis, on_error=on_error, progress=progress, journal=journal))
+            found.failures = [*refusals(), *found.failures]
+            repeated = distinct(found)
+            require_scenes(found)
+            if progress is not None:
+                progress("plan", 0, len(found.scenes))
+            plan = plan_scenes(
+                found, axis=axis, coordinates=coordinates, on_error=on_error, layout=layout, tolerance=tolerance
+            )
+            if progress is not None:
+                progress("write", 0, len(found.scenes))
+            write_reference_set(
+                plan,
+                directory,
+                scenes=scene_rows(found, plan),
+                failures=failure_rows(found.failures),
+                recipe=with_coordinates(recipe, coordinates),
+                storage=storage_hints,
+            )
+            done = True
+        finally:
+            journal.close(remove=done)
     return BuildReport(
         out=Path(out),
-        scenes=len(scanned),
-        assets=sum(len(entry.assets) for entry in scanned),
-        failures=tuple(failures),
+        scenes=len(found.scenes),
+        assets=sum(len(entry.assets) for entry in found.scenes),
+        failures=tuple(found.failures),
         requests=objects.traffic.requests,
         bytes=objects.traffic.bytes,
         seconds=time.monotonic() - began,
         layout=plan.layout,
+        repeated=len(repeated),
+        duplicates=sum(DUPLICATE_OF in entry.scene.properties for entry in found.scenes),
+        resumed=journal.used,
     )
 
 
-async def _scan(
-    scenes: Iterable[Scene], objects: Objects, axis: Axis, on_error: OnError, progress: Progress | None
-) -> tuple[list[ScannedScene], list[SceneFailure]]:
-    """Scan all scenes; return those with at least one asset in the order of the scene axis, and the failures."""
-    total = len(scenes) if isinstance(scenes, (list, tuple)) else getattr(scenes, "total", None)
-    results: list[ScannedScene] = []
-    async for result in scan(scenes, objects, on_error=on_error):
-        results.append(result)
-        if progress is not None:
-            progress("scan", len(results), total)
-    # Results come as the network pleases; the set must not depend on it.
-    results.sort(key=lambda result: result.position)
-    failures = [failure for result in results for failure in result.failures]
-    usable: list[ScannedScene] = []
-    for result in results:
-        if axis == "time" and _time(result.scene) is None:
-            error = SourceError(f"scene {result.scene.id!r}: expected a datetime or start_datetime, got neither")
-            if on_error == "raise":
-                raise error
-            failures.append(SceneFailure(scene=result.scene.id, asset=None, url=None, phase="plan", error=error))
-        elif result.assets:
-            usable.append(result)
-    return usable, failures
-
-
-def _plan(
-    scanned: list[ScannedScene],
-    *,
-    layout: Layout,
-    axis: Axis,
-    tolerance: float,
-    columns: Sequence[str],
-    on_error: OnError,
-) -> tuple[ReferenceSetPlan, list[ScannedScene], list[SceneFailure]]:
-    """Plan, and drop the scenes of which nothing could be planned."""
-    from rasteret_refs.virtual.planner import plan
-
-    planned = [
-        PlannedScene(
-            id=entry.scene.id, assets=entry.assets, time=_time(entry.scene) if axis == "time" else None
-        )
-        for entry in scanned
-    ]  # fmt: skip
-    scene_columns: dict[str, Any] = {name: [entry.scene.properties.get(name) for entry in scanned] for name in columns}
-    found = plan(planned, layout=layout, axis=axis, tolerance=tolerance, scene_columns=scene_columns)
-    failures: list[SceneFailure] = []
-    urls = {(entry.scene.id, asset.name): asset.url for entry in scanned for asset in entry.assets}
-    for scene, name, reason in found.refused:
-        url = urls.get((scene, name))
-        error = UnsupportedTiffError(f"{url or scene}: {reason}")
-        if on_error == "raise":
-            raise error
-        failures.append(SceneFailure(scene=scene, asset=name, url=url, phase="plan", error=error))
-    placed = {placement.scene_id for placement in found.placements}
-    return found, [entry for entry in scanned if entry.scene.id in placed], failures
-
-
-def _write(
-    plan: ReferenceSetPlan,
-    scanned: list[ScannedScene],
-    failures: list[SceneFailure],
-    directory: Path,
-    *,
-    recipe: Mapping[str, Any] | None,
-    storage_hints: Mapping[str, Any] | None,
-) -> None:
-    from rasteret_refs.refset.geoparquet import failure_table, scene_table
-    from rasteret_refs.refset.write import write_reference_set
-
-    order = {placement.scene_id: placement.index for placement in plan.placements}
-    without = [entry for entry in scanned if entry.scene.geometry is None]
-    found = dict(zip([entry.scene.id for entry in without], footprints([e.assets for e in without]), strict=True))
-    records = [_record(entry, entry.scene.geometry or found[entry.scene.id]) for entry in scanned]
-    records.sort(key=lambda record: (order[record["id"]], record["id"]))
-    write_reference_set(
-        plan,
-        directory,
-        scenes=scene_table(records, placements=plan.placements),
-        failures=failure_table([failure_row(failure) for failure in failures]) if failures else None,
-        recipe=recipe,
-        storage=storage_hints,
-    )
-
-
-def _record(entry: ScannedScene, geometry: bytes | None) -> dict[str, Any]:
-    """One scene as `scene_table` wants it."""
-    scene = entry.scene
-    stac = {asset.name: asset.properties for asset in scene.assets}
-    return {
-        "id": scene.id,
-        "datetime": scene.datetime,
-        "start_datetime": scene.start_datetime,
-        "end_datetime": scene.end_datetime,
-        "geometry": geometry,
-        "collection": scene.collection,
-        "properties": scene.properties,
-        "assets": {
-            asset.name: {
-                "href": asset.url,
-                "size": asset.size,
-                "etag": asset.etag,
-                "last_modified": asset.last_modified,
-                "properties": stac.get(asset.name, {}),
-            }
-            for asset in entry.assets
-        },
-    }
-
-
-def failure_row(failure: SceneFailure) -> dict[str, Any]:
-    """One row of `failures.parquet`."""
-    return {
-        "url": failure.url,
-        "scene": failure.scene,
-        "asset": failure.asset,
-        "phase": failure.phase,
-        "error": type(failure.error).__name__,
-        "message": str(failure.error),
-        "attempts": failure.attempts,
-    }
-
-
-def _time(scene: Scene) -> np.datetime64 | None:
-    """The scene's place in time: `datetime`, else `start_datetime` (STAC allows a null `datetime` only then)."""
-    moment = scene.datetime or scene.start_datetime
-    return None if moment is None else np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
-
-
-def _nothing_left(failures: Sequence[SceneFailure]) -> str:
-    errors: list[RasteretRefsError | ObjectError] = [failure.error for failure in failures]
-    if not errors:
-        return "expected at least one scene, got none"
-    shown = "; ".join(f"{type(error).__name__}: {error}" for error in errors[:_SHOWN])
-    more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
-    return f"expected at least one asset that can be referenced, got none of {len(errors)}: {shown}{more}"
+def with_coordinates(recipe: Mapping[str, Any] | None, coordinates: Sequence[str]) -> dict[str, Any]:
+    """Record which properties are coordinates, so that scenes that are appended have them too."""
+    recorded = dict(recipe or {})
+    if coordinates:
+        recorded["coordinates"] = list(coordinates)
+    return recorded

@@ -4,10 +4,11 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Buffer, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rasteret_refs.build.journal import Journal
 from rasteret_refs.build.scene import Asset, Scene, SceneFailure
 from rasteret_refs.errors import (
     LimitError,
@@ -99,7 +100,12 @@ class _Pending:
 
 
 async def scan(
-    scenes: Iterable[Scene], objects: Objects, *, on_error: OnError = "raise", window: int = WINDOW
+    scenes: Iterable[Scene],
+    objects: Objects,
+    *,
+    on_error: OnError = "raise",
+    window: int = WINDOW,
+    journal: Journal | None = None,
 ) -> AsyncIterator[ScannedScene]:
     """Read the headers of all assets; yield each scene when its last asset is done.
 
@@ -113,6 +119,8 @@ async def scan(
         ``"raise"``: the first asset that cannot be read ends the scan; ``"skip"``: it becomes a failure of its scene.
     window
         Assets under way at once.
+    journal
+        Headers that an earlier scan fetched, and where to note those that this one fetches.
 
     Raises
     ------
@@ -120,7 +128,7 @@ async def scan(
         With ``on_error="raise"``; the message begins with the file's name.
     """
     done: asyncio.Queue[ScannedScene | BaseException | None] = asyncio.Queue()
-    scanner = _Scanner(objects, done, on_error, window)
+    scanner = _Scanner(objects, done, on_error, window, journal)
     producer = asyncio.ensure_future(scanner.produce(scenes))
     try:
         while (result := await done.get()) is not None:
@@ -140,6 +148,7 @@ class _Scanner:
         done: "asyncio.Queue[ScannedScene | BaseException | None]",
         on_error: OnError,
         window: int,
+        journal: Journal | None,
     ) -> None:
         self._objects = objects
         self._done = done
@@ -147,6 +156,7 @@ class _Scanner:
         self._slots = asyncio.Semaphore(window)
         self._tasks: set[asyncio.Task[None]] = set()
         self._first = FirstRead()
+        self._journal = journal
 
     async def produce(self, scenes: Iterable[Scene]) -> None:
         """Start one task an asset, as slots become free."""
@@ -184,7 +194,7 @@ class _Scanner:
     async def _asset(self, pending: _Pending, asset: Asset) -> None:
         scene = pending.scene
         try:
-            scanned, refused = await scan_asset(asset, self._objects, self._first)
+            scanned, refused = await scan_asset(asset, self._objects, self._first, self._journal)
             pending.assets[asset.name] = scanned
             for error in refused:
                 pending.failures.append(_failure(scene, asset, error))
@@ -198,7 +208,7 @@ class _Scanner:
 
 
 async def scan_asset(
-    asset: Asset, objects: Objects, first: FirstRead
+    asset: Asset, objects: Objects, first: FirstRead, journal: Journal | None = None
 ) -> tuple[SceneAsset, tuple[UnsupportedTiffError, ...]]:
     """Read one asset's header.
 
@@ -213,13 +223,17 @@ async def scan_asset(
         The message begins with the asset's URL.
     """
     url = canonical(asset.href)
-    if asset.header is not None and asset.size is not None:
+    header: Header | None
+    if asset.header is not None:
         header = Header(file=asset.header, url=url, size=asset.size, etag=None, last_modified=None)
     else:
-        header = await read_header(url, objects, first)
-    for image in header.file.images:
-        with _naming(url):
-            check_extents(image, header.size)
+        header = None if journal is None else _kept_header(url, journal)
+        if header is None:
+            header = await read_header(url, objects, first, journal)
+    if header.size is not None:
+        for image in header.file.images:
+            with _naming(url):
+                check_extents(image, header.size)
     found = SceneAsset(
         name=asset.name,
         url=url,
@@ -241,14 +255,31 @@ class Header:
 
     file: TiffFile
     url: str
-    size: int
-    """Bytes of the object."""
+    size: int | None
+    """Bytes of the object; None where the source held the header and did not say."""
     etag: str | None
     last_modified: str | None
 
 
-async def read_header(url: str, objects: Objects, first: FirstRead) -> Header:
+def _kept_header(url: str, journal: Journal) -> Header | None:
+    """Parse a header that an earlier scan fetched; None where there is none, or it does not do."""
+    kept = journal.find(url)
+    if kept is None:
+        return None
+    windows = Windows(kept.size)
+    for start, data in kept.windows:
+        windows.add(start, data)
+    with _naming(url):
+        parsed = parse(windows)
+    if not isinstance(parsed, TiffFile):
+        return None
+    return Header(file=parsed, url=url, size=kept.size, etag=kept.etag, last_modified=kept.last_modified)
+
+
+async def read_header(url: str, objects: Objects, first: FirstRead, journal: Journal | None = None) -> Header:
     """Fetch and parse the header of one TIFF: one request mostly, more only where parsing asks for them.
+
+    The bytes are noted in the journal, if there is one.
 
     Raises
     ------
@@ -263,6 +294,7 @@ async def read_header(url: str, objects: Objects, first: FirstRead) -> Header:
         raise
     windows = Windows(start.size)
     windows.add(0, start.data)
+    read: list[tuple[int, Buffer]] = []
     budget = LARGEST_HEADER
     with _naming(url):
         while True:
@@ -271,6 +303,10 @@ async def read_header(url: str, objects: Objects, first: FirstRead) -> Header:
             )
             if isinstance(parsed, TiffFile):
                 first.learn(parsed.header_end)
+                if journal is not None:
+                    # What follows the header in the first answer is not needed again.
+                    read.insert(0, (0, start.data[: parsed.header_end]))
+                    journal.keep(url, size=start.size, etag=start.etag, last_modified=start.last_modified, windows=read)
                 return Header(file=parsed, url=url, size=start.size, etag=start.etag, last_modified=start.last_modified)
             ranges = _inside(parsed, start.size)
             budget -= sum(r.stop - r.start for r in ranges)
@@ -280,6 +316,7 @@ async def read_header(url: str, objects: Objects, first: FirstRead) -> Header:
                 ranges, await objects.ranges(url, ranges, etag=start.etag, size=start.size), strict=True
             ):
                 windows.add(wanted.start, data)
+                read.append((wanted.start, data))
 
 
 def _inside(needs: NeedsBytes, size: int) -> tuple[ByteRange, ...]:

@@ -22,7 +22,7 @@ class Asset:
     header: TiffFile | None = None
     """Header that the source already holds (a Rasteret collection); None: to be read from `href`."""
     size: int | None = None
-    """Bytes of the object as the source states them; None: unknown. Only a hint unless `header` is given."""
+    """Bytes of the object as the source states them; None: unknown. Only used with `header`, to check its extents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

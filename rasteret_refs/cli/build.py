@@ -29,9 +29,11 @@ _SHOWN = 5
 @click.option("--layout", type=click.Choice(["auto", "grids", "stack"]), default="auto", show_default=True)
 @click.option("--axis", type=click.Choice(["time", "scene"]), help="Scene axis; by default what fits the source.")
 @click.option(
-    "--tolerance", type=click.FloatRange(0.0, 0.25), default=0.0, help="Stacks: share by which shapes may differ."
+    "--tolerance",
+    type=click.FloatRange(0.0, 0.25),
+    help="Stacks: share of pixels by which shapes may differ; by default as many shapes ask for.",
 )
-@click.option("--column", "columns", multiple=True, help="Scene property that becomes a Zarr coordinate.")
+@click.option("--coordinate", "coordinates", multiple=True, help="Scene property that becomes a Zarr coordinate.")
 @click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace OUT, atomically.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

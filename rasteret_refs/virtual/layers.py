@@ -15,6 +15,8 @@ from rasteret_refs.virtual.profiles import Profiles
 from rasteret_refs.virtual.values import Level, PlannedScene, Pyramid, SceneAsset
 
 _HEADER_BYTES = 8
+_ANY_SIZE = 1 << 61
+"""Bytes of an object of unknown size: more than any has, and sums of two still fit int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +170,17 @@ def _outside(image: TiffImage, asset: SceneAsset) -> str | None:
             f"IFD at byte {image.ifd_offset}: expected {expected} chunk offsets and byte counts, "
             f"got {len(offsets)} and {len(sizes)}"
         )
-    inside = offsets.max() <= asset.size and sizes.max() <= asset.size and (offsets + sizes).max() <= asset.size
+    size = _ANY_SIZE if asset.size is None else asset.size
+    inside = offsets.max() <= size and sizes.max() <= size and (offsets + sizes).max() <= size
     if inside and offsets.min() >= _HEADER_BYTES and sizes.min() >= 1:
         return None
     present = sizes != 0
     ends = offsets.astype(np.float64) + sizes
-    bad = (sizes < 0) | (present & ((offsets < _HEADER_BYTES) | (ends > asset.size)))
+    bad = (sizes < 0) | (present & ((offsets < _HEADER_BYTES) | (ends > size)))
     if not bad.any():
         return None
     chunk = int(np.flatnonzero(bad)[0])
     return (
         f"IFD at byte {image.ifd_offset}: chunk {chunk} is said to be bytes {offsets[chunk]} to "
-        f"{offsets[chunk] + sizes[chunk]}, outside the object of {asset.size} bytes"
+        f"{offsets[chunk] + sizes[chunk]}, outside the object of {size} bytes"
     )

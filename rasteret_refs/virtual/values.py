@@ -48,8 +48,8 @@ class SceneAsset:
 
     name: str
     url: str
-    size: int
-    """Bytes of the object."""
+    size: int | None
+    """Bytes of the object; None: unknown, since nobody asked for it (a header that the source held)."""
     pyramids: tuple[Pyramid, ...]
     etag: str | None = None
     last_modified: str | None = None
