@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import rasteret
+import rasteret.fetch.cog
 import shapely
 from common import address
+from pyproj import Transformer
 
 
 def prepare(job):
@@ -14,8 +16,6 @@ def prepare(job):
     count = len(job["files"])
     x, y = job["origin"]
     edge = job["size"] * job["pixel"]
-    from pyproj import Transformer
-
     west, south, east, north = Transformer.from_crs(32643, 4326, always_xy=True).transform_bounds(
         x, y - edge, x + edge, y
     )
@@ -27,12 +27,15 @@ def prepare(job):
         "assets": [{"B04": {"href": address(job, number)}} for number in range(count)],
         "proj:epsg": [32643] * count,
     })  # fmt: skip
+    # Building does not hand a backend on, and the default one refuses plain http.
+    rasteret.fetch.cog._OBSTORE_CLIENT_OPTIONS["allow_http"] = True
     return rasteret.build_from_table(
         table,
         name="bench",
         workspace_dir=Path(job["refs"]).with_suffix(".rasteret"),
         enrich_cog=True,
         band_codes=["B04"],
+        force=True,
     )
 
 
