@@ -1,5 +1,6 @@
 """Collection: a reference set opened in Python. Each method delegates to the layer that does the work."""
 
+import copy
 import html
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import xarray as xr
 
     from rasteret_refs.build.run import Axis, BuildReport, Layout
@@ -16,10 +18,14 @@ if TYPE_CHECKING:
     from rasteret_refs.read.groups import Groups
     from rasteret_refs.read.reader import Reader
     from rasteret_refs.refset.verify import Report
+    from rasteret_refs.refset.views import View
+    from rasteret_refs.sources.radiometry import Origin
 
 
 class Collection:
-    """A reference set: scenes, and their pixels as lazy arrays.
+    """A reference set, or some scenes of one: a table of scenes, and their pixels as lazy arrays.
+
+    `where`, `subset`, `select` and `latest` give views: collections of fewer scenes over the same set, nothing copied.
 
     Parameters
     ----------
@@ -41,12 +47,22 @@ class Collection:
         self, location: str | os.PathLike[str], *, storage: Mapping[str, Any] | None = None, sha256: str | None = None
     ) -> None:
         from rasteret_refs.refset.opened import OpenedRefset
+        from rasteret_refs.refset.views import View
 
         self.location = os.fspath(location)
         self.storage = dict(storage or {})
         self.refset = OpenedRefset(self.location, self.storage, sha256=sha256)
+        self.view = View(refset=self.refset)
+        """Which scenes of the set are meant."""
         self.report: BuildReport | None = None
         """What the build did, on a collection that `build` returned."""
+
+    def _with(self, view: "View") -> "Collection":
+        """The same set, other scenes or columns; the reader and its caches are shared."""
+        other = copy.copy(self)
+        other.__dict__.update(reader=self.reader, view=view)
+        other.__dict__.pop("groups", None)
+        return other
 
     @cached_property
     def reader(self) -> "Reader":
@@ -59,14 +75,90 @@ class Collection:
     @property
     def scenes(self) -> "pa.Table":
         """The scene table, one row a scene (STAC-GeoParquet columns and `refs:*`)."""
-        return self.refset.scenes
+        return self.view.table
 
     @cached_property
     def groups(self) -> "Groups":
-        """The grids of the set with shapes, counts and codecs."""
-        from rasteret_refs.read.groups import list_groups
+        """The grids that the scenes lie in, with shapes, counts and codecs."""
+        from rasteret_refs.read.groups import list_groups, narrowed
 
-        return list_groups(self.refset.metadata)
+        return narrowed(list_groups(self.refset.metadata), self.view)
+
+    def where(self, expression: "str | pc.Expression") -> "Collection":
+        """Narrow to the scenes for which an expression is true.
+
+        Parameters
+        ----------
+        expression
+            CQL2 text, as STAC has it (`split = 'train' AND "eo:cloud_cover" < 20`), or a pyarrow expression.
+
+        Raises
+        ------
+        QueryError
+            It names no column, or is not understood.
+        """
+        return self._with(self.view.where(expression))
+
+    def subset(
+        self,
+        bbox: Sequence[float] | None = None,
+        *,
+        intersects: Any = None,
+        geometry: Any = None,
+        datetime: Any = None,
+        **values: Any,
+    ) -> "Collection":
+        """Narrow by place, time and the values of columns: all conditions must hold.
+
+        Parameters
+        ----------
+        bbox
+            (west, south, east, north) in degrees; west > east crosses the antimeridian. Compared with the footprints'
+            boxes.
+        intersects, geometry
+            A geometry in degrees that footprints share a point with: GeoJSON, or anything with `__geo_interface__`. Two
+            names for one thing.
+        datetime
+            A time or period, `"2024-01/2024-06"`, or a pair of datetimes.
+        **values
+            Column = value, or a list of values: `split="train"`, `**{"grid:code": "MGRS-43PGQ"}`.
+
+        Raises
+        ------
+        QueryError
+            No such column, or a condition that is not understood.
+        """
+        from rasteret_refs.refset.views_subset import subset_rows
+
+        view = self.view
+        for shape in (intersects, geometry):
+            if shape is not None:
+                view = view.take(subset_rows(view.table, intersects=shape))
+        return self._with(view.take(subset_rows(view.table, bbox=bbox, datetime=datetime, values=values)))
+
+    def select(self, ids: Sequence[str]) -> "Collection":
+        """Narrow to scenes by their ids.
+
+        Raises
+        ------
+        QueryError
+            Ids that are not here.
+        """
+        return self._with(self.view.select(ids))
+
+    def latest(self, *, by: Sequence[str] | None = None, within: float = 1.0) -> "Collection":
+        """Keep the latest of each set of duplicates: one acquisition that was processed or published several times.
+
+        Parameters
+        ----------
+        by
+            Columns that duplicates share; None: grid, collection and platform.
+        within
+            Seconds by which their times may differ.
+        """
+        from rasteret_refs.refset.views_subset import latest_rows
+
+        return self._with(self.view.take(latest_rows(self.scenes, by=by, within=within)))
 
     def to_xarray(
         self,
@@ -74,22 +166,23 @@ class Collection:
         *,
         factor: int = 1,
         id: str | None = None,  # noqa: A002 - STAC's name
-        scale: bool = False,
+        scale: "bool | Origin" = False,
         masked: bool = False,
         chunks: Any = None,
     ) -> "xr.Dataset":
-        """Open one grid at one resolution as a lazy dataset.
+        """Open one grid at one resolution as a lazy dataset of these scenes, sorted by time.
 
         Parameters
         ----------
         group
-            Path of a grid (see `groups`); None where there is only one, or where `id` decides.
+            Path of a grid (see `groups`); None where the scenes lie in one, or where `id` decides.
         factor
             Decimation: 1 is full resolution, 2, 4, … are the TIFFs' overviews.
         id
             One scene alone, georeferenced, from any layout.
         scale
-            Apply scale and offset, per scene and band.
+            Apply scale and offset, per scene and band. The product's rule, STAC and the TIFF must agree where they
+            speak; `"rule"`, `"stac"` or `"tiff"` trusts one of them.
         masked
             NaN where a pixel is nodata, or masked by the TIFF's own mask.
         chunks
@@ -98,11 +191,14 @@ class Collection:
         Raises
         ------
         QueryError
-            Nothing fits, or several grids do; the message names them.
+            Nothing fits, or several grids do, and the message names them; contradictory scale and offset, and the
+            message names the scene.
         """
         from rasteret_refs.read.view import to_xarray
 
-        return to_xarray(self.reader, group, factor=factor, scene=id, scale=scale, masked=masked, chunks=chunks)
+        return to_xarray(
+            self.reader, self.view, group, factor=factor, scene=id, scale=scale, masked=masked, chunks=chunks
+        )
 
     def verify(self) -> "Report":
         """Check every file of the set against its seal.
@@ -120,14 +216,18 @@ class Collection:
         return self.refset.verify()
 
     def __len__(self) -> int:
-        return int(self.scenes.num_rows)
+        return len(self.view)
 
     def __repr__(self) -> str:
-        return f"Collection {self.location}: {len(self)} scenes, {self.refset.seal.layout}\n{self.groups!r}"
+        what = "Collection" if self.view.rows is None else "View of"
+        return f"{what} {self.location}: {len(self)} scenes, {self.refset.seal.layout}\n{self.groups!r}"
 
     def _repr_html_(self) -> str:
+        from rasteret_refs.refset.views_map import footprint_map, times_of
+
         title = f"<b>{html.escape(self.location)}</b>: {len(self)} scenes"
-        return f"<div>{title}{self.groups._repr_html_()}</div>"
+        dates = " to ".join(dict.fromkeys(times_of(self.scenes)))
+        return f"<div>{title} {dates}{self.groups._repr_html_()}{footprint_map(self.scenes)}</div>"
 
 
 def build(
@@ -140,10 +240,11 @@ def build(
     storage: Mapping[str, Any] | None = None,
     layout: "Layout" = "auto",
     axis: "Axis | None" = None,
-    tolerance: float = 0.0,
-    columns: Sequence[str] = (),
+    tolerance: float | None = None,
+    coordinates: Sequence[str] = (),
     on_error: "OnError" = "raise",
     overwrite: bool = False,
+    resume: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
     **source_options: Any,
 ) -> Collection:
@@ -165,13 +266,16 @@ def build(
     axis
         `"time"` or `"scene"`; None: what fits the source.
     tolerance
-        For stacks: how far shapes may differ, as a share.
-    columns
-        Scene properties that become Zarr coordinates.
+        For stacks: share of pixels (at most 0.25) by which an array may be larger than an image in it; None: as
+        many shapes ask for.
+    coordinates
+        Scene properties that become Zarr coordinates along the scene axis (split, label).
     on_error
         `"raise"` or `"skip"`: what cannot be referenced is recorded in `failures.parquet`.
     overwrite
         Replace an existing set, atomically.
+    resume
+        Go on where a build of this output was stopped: headers that it fetched are not fetched again.
     progress
         Called with phase, count and total.
 
@@ -187,6 +291,7 @@ def build(
     stream = resolve(
         source, bbox=bbox, datetime=datetime, assets=assets, storage=storage, on_error=on_error, **source_options
     )
+    rule = getattr(stream.dataset, "radiometry", None)
     report = run_build(
         stream,
         Path(out),
@@ -195,10 +300,11 @@ def build(
         layout=layout,
         axis=axis or stream.axis,
         tolerance=tolerance,
-        columns=columns,
+        coordinates=coordinates,
         on_error=on_error,
         overwrite=overwrite,
-        recipe=stream.recipe,
+        resume=resume,
+        recipe=stream.recipe if rule is None else {**stream.recipe, "radiometry": rule},
         refusals=lambda: stream.failures,
         progress=progress,
     )

@@ -22,7 +22,9 @@ def test_the_package_exports_these_names_and_no_others():
 
 
 def test_a_collection_offers_these_names_and_no_others():
-    expected = {"groups", "reader", "scenes", "to_xarray", "verify"}
+    expected = {
+        "groups", "latest", "reader", "scenes", "select", "subset", "to_xarray", "verify", "where",
+    }  # fmt: skip
     assert {name for name in vars(rr.Collection) if not name.startswith("_")} == expected
 
 

@@ -77,6 +77,7 @@ def open_group(
     decode_times: Any = True,
     decode_coords: Any = True,
     drop_variables: str | Iterable[str] | None = None,
+    rows: npt.NDArray[np.int64] | None = None,
 ) -> xr.Dataset:
     """Open one group as a dataset.
 
@@ -86,6 +87,8 @@ def open_group(
         Of a group that holds arrays, e.g. `factor_1` or `32643_600000_1500000_10/factor_2`.
     decode_times, decode_coords, drop_variables
         As in `xarray.open_dataset`.
+    rows
+        Numbers along the scene axis to keep; None: all.
 
     Returns
     -------
@@ -117,6 +120,8 @@ def open_group(
     for name in dataset.coords:
         if isinstance(variables[str(name)]._data, np.ndarray):  # noqa: SLF001 - decoding wraps what is in memory
             dataset.variables[name].load()
+    if rows is not None and "id" in dataset.coords:
+        dataset = dataset.isel({dataset["id"].dims[0]: rows})
     return in_time_order(dataset)
 
 

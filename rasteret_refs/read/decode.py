@@ -10,9 +10,13 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from rasteret_refs.read.calibrate import Calibrations
+
 _MASK_SUFFIX = "_mask"
 _SMALL_INTEGER = 2
 """Bytes: integers up to this width fit float32 exactly."""
+_PARTS = ("nodata", "has_nodata", "scale", "offset", "signed_square")
+"""Fields of a rule that broadcast against the pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,12 +31,21 @@ class _Rule:
     """0 where there is no data (the TIFF's internal mask)."""
     scale: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None
+    signed_square: npt.NDArray[np.bool_] | None = None
+    """Where the scaled value is squared with its sign."""
+    unit: str | None = None
     dtype: np.dtype[Any]
     """Of the result."""
 
 
-def decode(dataset: xr.Dataset, *, scale: bool = False, masked: bool = False) -> xr.Dataset:
-    """Apply what the TIFFs say about their values.
+def decode(
+    dataset: xr.Dataset,
+    *,
+    scale: bool = False,
+    masked: bool = False,
+    calibrations: Mapping[str, Calibrations] | None = None,
+) -> xr.Dataset:
+    """Apply what the TIFFs, or better sources, say about their values.
 
     Parameters
     ----------
@@ -43,6 +56,8 @@ def decode(dataset: xr.Dataset, *, scale: bool = False, masked: bool = False) ->
         value · scale + offset, per scene and band.
     masked
         NaN where a pixel is nodata or its internal mask is 0.
+    calibrations
+        Scale and offset by array, in place of what the TIFFs say; see `calibrate.calibrations`.
 
     Returns
     -------
@@ -56,7 +71,8 @@ def decode(dataset: xr.Dataset, *, scale: bool = False, masked: bool = False) ->
     for name, array in dataset.data_vars.items():
         if _is_mask(str(name), dataset) or array.ndim < 2:  # noqa: PLR2004 - an image has rows and columns
             continue
-        rule = _rule(str(name), array, dataset, scale=scale, masked=masked)
+        better = (calibrations or {}).get(str(name))
+        rule = _rule(str(name), array, dataset, better, scale=scale, masked=masked)
         if rule is not None:
             decoded[name] = _applied(array, rule, scale=scale, masked=masked)
     return decoded
@@ -66,14 +82,18 @@ def _is_mask(name: str, dataset: xr.Dataset) -> bool:
     return name.endswith(_MASK_SUFFIX) and name.removesuffix(_MASK_SUFFIX) in dataset.data_vars
 
 
-def _rule(name: str, array: xr.DataArray, dataset: xr.Dataset, *, scale: bool, masked: bool) -> _Rule | None:
+def _rule(
+    name: str, array: xr.DataArray, dataset: xr.Dataset, better: Calibrations | None, *, scale: bool, masked: bool
+) -> _Rule | None:
     """Gather what is known about one array; None where nothing is to be done."""
-    nodata = has_nodata = mask = factor = offset = None
+    nodata = has_nodata = mask = factor = offset = square = None
     if masked:
         nodata, has_nodata = _nodata(name, array, dataset)
         if f"{name}{_MASK_SUFFIX}" in dataset.data_vars:
             mask = dataset[f"{name}{_MASK_SUFFIX}"].variable
-    if scale:
+    if scale and better is not None:
+        factor, offset, square = _calibrated(better, array)
+    elif scale:
         factor = _per_band(name, "scale", 1.0, array, dataset)
         offset = _per_band(name, "offset", 0.0, array, dataset)
     if nodata is None and mask is None and factor is None and offset is None:
@@ -81,7 +101,29 @@ def _rule(name: str, array: xr.DataArray, dataset: xr.Dataset, *, scale: bool, m
     kind, width = array.dtype.kind, array.dtype.itemsize
     floating = np.float32 if kind in "iub" and width <= _SMALL_INTEGER else np.float64
     dtype = array.dtype if kind in "fc" else np.dtype(floating)
-    return _Rule(nodata=nodata, has_nodata=has_nodata, mask=mask, scale=factor, offset=offset, dtype=dtype)
+    unit = better.unit if scale and better is not None else None
+    return _Rule(
+        nodata=nodata, has_nodata=has_nodata, mask=mask, scale=factor, offset=offset, signed_square=square, unit=unit,
+        dtype=dtype,
+    )  # fmt: skip
+
+
+def _calibrated(
+    better: Calibrations, array: xr.DataArray
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None, npt.NDArray[np.bool_] | None]:
+    """Scale, offset and squaring as arrays that broadcast against the pixels; None where they change nothing."""
+    if not better.signed_square.any() and bool((better.scale == 1).all() and (better.offset == 0).all()):
+        return None, None, None
+    bands = [dim for dim in array.dims[:-2] if dim == "band" or str(dim).endswith("_band")]
+    axes = [dim for dim in array.dims[:-2] if dim not in bands]  # none where one scene was taken out
+    shape = [len(better.scale) if dim in axes else -1 if dim in bands else 1 for dim in array.dims]
+
+    def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        wide = [values.shape[1] if size == -1 else size for size in shape]
+        return values.reshape(wide)
+
+    square = spread(better.signed_square) if better.signed_square.any() else None
+    return spread(better.scale), spread(better.offset), square
 
 
 def _nodata(
@@ -150,6 +192,8 @@ def _applied(array: xr.DataArray, rule: _Rule, *, scale: bool, masked: bool) -> 
         bands = [{k: v for k, v in band.items() if k not in {"scale", "offset"}}
                  for band in attributes["gdal"].get("bands", [])]  # fmt: skip
         attributes["gdal"] = {**attributes["gdal"], **({"bands": bands} if bands else {})}
+    if rule.unit is not None:
+        attributes["units"] = rule.unit
     encoding = {key: value for key, value in variable.encoding.items() if key == "preferred_chunks"}
     return xr.DataArray(xr.Variable(variable.dims, data, attributes, encoding), coords=array.coords, name=array.name)
 
@@ -160,7 +204,7 @@ def _chunkwise(variable: xr.Variable, rule: _Rule) -> Any:
 
     shape = variable.shape
     parts: dict[str, Any] = {}
-    for name in ("nodata", "has_nodata", "scale", "offset"):
+    for name in _PARTS:
         values = getattr(rule, name)
         if values is not None:
             spread = np.broadcast_to(values, shape)
@@ -195,11 +239,7 @@ class _Decoded(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
         rule = self.rule
-        parts = {
-            name: self._part(values, key)
-            for name in ("nodata", "has_nodata", "scale", "offset")
-            if (values := getattr(rule, name)) is not None
-        }
+        parts = {name: self._part(values, key) for name in _PARTS if (values := getattr(rule, name)) is not None}
         if rule.mask is not None:
             parts["mask"] = self._mask(rule.mask, key)
         return compute(self.variable[key].to_numpy(), dtype=rule.dtype, **parts)
@@ -226,6 +266,7 @@ def compute(
     mask: npt.NDArray[Any] | None = None,
     scale: npt.NDArray[np.float64] | None = None,
     offset: npt.NDArray[np.float64] | None = None,
+    signed_square: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[Any]:
     """Decode pixels; all arrays broadcast against them.
 
@@ -236,6 +277,8 @@ def compute(
         result = pixels.astype(np.promote_types(dtype, np.float64))
         if scale is not None:
             result = result * scale
+        if signed_square is not None:
+            result = np.where(signed_square, np.copysign(result * result, result), result)
         if offset is not None:
             result = result + offset
     result = np.array(result, dtype)  # a copy, and an array even where one pixel is read

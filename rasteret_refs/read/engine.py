@@ -87,6 +87,7 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         storage: Mapping[str, Any] | None = None,
         decode_times: Any = True,
         decode_coords: Any = True,
+        rows: Any = None,
     ) -> xr.Dataset:
         """Open one grid at one resolution; see `group_path` and `open_group`."""
         reader = filename_or_obj if isinstance(filename_or_obj, Reader) else open_reader(filename_or_obj, storage)
@@ -96,6 +97,7 @@ class RefsBackendEntrypoint(BackendEntrypoint):
             decode_times=decode_times,
             decode_coords=decode_coords,
             drop_variables=drop_variables,
+            rows=rows,
         )
 
     def open_groups_as_dict(

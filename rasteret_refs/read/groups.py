@@ -2,8 +2,10 @@
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from rasteret_refs.refset.views import View
 
 _FACTOR = "factor_"
 _CODEC_PREFIXES = ("rasteret_refs.", "imagecodecs_")
@@ -107,6 +109,19 @@ def list_groups(metadata: Mapping[str, Any]) -> Groups:
                 arrays=arrays,
             )
         )
+    return Groups(found)
+
+
+def narrowed(groups: Groups, view: View) -> Groups:
+    """Leave out the grids that a view has no scenes in, and count its scenes in the others."""
+    if not view.is_narrowed:
+        return groups
+    found = []
+    for group in groups:
+        rows = view.places.get(group.path)
+        if rows is not None:
+            arrays = tuple(replace(array, shape=(len(rows), *array.shape[1:])) for array in group.arrays)
+            found.append(replace(group, scenes=len(rows), arrays=arrays))
     return Groups(found)
 
 
