@@ -152,8 +152,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     served = "nginx with Lua" if nginx.available() else "the tests' Python server"
-    lines = ["## Cold reads", "", f"{os.cpu_count()} cores, Python {platform.python_version()}, {served}, "
-             f"medians of {options.runs} fresh processes.", ""]  # fmt: skip
+    place = f"{os.cpu_count()} cores, Python {platform.python_version()}, {served}"
+    lines = ["## Cold reads", "", f"{place}, medians of {options.runs} fresh processes.", ""]
     with tempfile.TemporaryDirectory(prefix="bench-read-") as temporary:
         data = Path(os.environ.get("RASTERET_REFS_BENCH_DATA", temporary))
         for scenario in SCENARIOS:

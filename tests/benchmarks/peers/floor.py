@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -59,7 +60,7 @@ async def _read(job, store, pool):
 
     def local(scene, number, uses):
         offset, size = job["tiles"][scene][number]
-        with open(job["base"] + job["files"][scene], "rb") as file:
+        with Path(job["base"] + job["files"][scene]).open("rb") as file:
             decode(os.pread(file.fileno(), size, offset), uses)
 
     async def remote(scene, tiles):

@@ -1,6 +1,7 @@
 """This library's batched reads: `Reader.read_many`."""
 
 import numpy as np
+import warm
 from common import batches
 
 from rasteret_refs.read.engine import open_reader
@@ -10,7 +11,8 @@ TILE_CACHE = 0
 
 
 def prepare(job):
-    """Open the reference set."""
+    """Import, and open the reference set."""
+    warm.up()
     reader = open_reader(job["refs"], tile_cache=TILE_CACHE)
     return reader, reader.array("factor_1/image")
 

@@ -2,13 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import warm
+
 from rasteret_refs.read.engine import open_reader
 from rasteret_refs.read.pipeline import open_array
 from rasteret_refs.read.store import ReferenceStore
 
 
 def prepare(job):
-    """Open the array."""
+    """Import, and open the array."""
+    warm.up()
     return open_array(ReferenceStore(open_reader(job["refs"])), "factor_1/image")
 
 

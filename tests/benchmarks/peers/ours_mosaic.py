@@ -1,0 +1,28 @@
+"""This library's mosaics: `compose.read`, loaded."""
+
+import numpy as np
+import warm
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+import rasteret_refs as rr
+from rasteret_refs.read.compose import read as compose
+
+
+def prepare(job):
+    """Open the set; import what the read will need."""
+    warm.up()
+    collection = rr.open(job["refs"])
+    x, y = job["corner"]
+    return collection, collection.scenes, GeoBox((job["window"],) * 2, Affine(10, 0, x, 0, -10, y), "EPSG:32643")
+
+
+def read(job, prepared):
+    """Read one mosaic, the median of days, or all scenes."""
+    collection, scenes, geobox = prepared
+    options = {"geobox": geobox, "assets": ["red"]}
+    if job["clouds"]:
+        days = compose(collection.reader, scenes, **options, groupby="solar_day", mask={"scl": [3, 8, 9]}, masked=True)
+        return [np.nanmedian(days.red.to_numpy(), axis=0)]
+    found = compose(collection.reader, scenes, **options, groupby="id" if job["all"] else None, order="id")
+    return [found.red.to_numpy()]
