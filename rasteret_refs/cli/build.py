@@ -1,13 +1,14 @@
 """`build SOURCE... -o OUT.refs`: reference TIFFs."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rasteret_refs.cli.options import json_option, parse_assets, parse_bbox, read_storage, storage_option
-from rasteret_refs.cli.output import DONE_WITH_FAILURES, print_json, reports_errors
+from rasteret_refs.cli.options import given_options, json_option, read_storage, source_options, storage_option
+from rasteret_refs.cli.output import DONE_WITH_FAILURES, print_facts, print_json, reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -19,13 +20,7 @@ _SHOWN = 5
 @click.command("build")
 @click.argument("source", nargs=-1, required=True)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Directory to create, NAME.refs.")
-@click.option("--bbox", callback=parse_bbox, metavar="W,S,E,N", help="Only scenes that touch this box, in degrees.")
-@click.option("--datetime", metavar="TIME", help="Only scenes of this time or interval, e.g. 2024-01/2024-06.")
-@click.option(
-    "--assets", multiple=True, callback=parse_assets, metavar="NAMES", help="Assets, e.g. red,nir or red=B04,nir=B08."
-)
-@click.option("--query", multiple=True, metavar="CONDITION", help='STAC query, e.g. "eo:cloud_cover<20".')
-@click.option("--limit", type=click.IntRange(min=1), help="Scenes at most.")
+@source_options
 @click.option("--layout", type=click.Choice(["auto", "grids", "stack"]), default="auto", show_default=True)
 @click.option("--axis", type=click.Choice(["time", "scene"]), help="Scene axis; by default what fits the source.")
 @click.option(
@@ -36,6 +31,8 @@ _SHOWN = 5
 @click.option("--coordinate", "coordinates", multiple=True, help="Scene property that becomes a Zarr coordinate.")
 @click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace OUT, atomically.")
+@click.option("--resume", is_flag=True, help="Go on where a build of OUT was stopped; its headers are not read again.")
+@click.option("--dry-run", is_flag=True, help="Only search, and tell requests, bytes, time and cost of a build.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @storage_option
 @json_option
@@ -44,7 +41,7 @@ def command(
     source: tuple[str, ...],
     *,
     out: Path,
-    query: tuple[str, ...],
+    dry_run: bool,
     quiet: bool,
     storage_file: Path | None,
     as_json: bool,
@@ -59,12 +56,14 @@ def command(
     """
     from rasteret_refs.collection import build
 
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    if query:
-        given["query"] = list(query)
+    given = given_options(options)
+    what = source[0] if len(source) == 1 else list(source)
+    if dry_run:
+        _estimate(what, read_storage(storage_file), given, as_json=as_json)
+        return
     with progress_bar(quiet=quiet or as_json) as progress:
         collection = build(
-            source[0] if len(source) == 1 else list(source),
+            what,
             out,
             storage=read_storage(storage_file),
             progress=progress,
@@ -81,7 +80,37 @@ def command(
         sys.exit(DONE_WITH_FAILURES)
 
 
+def _estimate(source: Any, storage: Mapping[str, Any] | None, given: dict[str, Any], *, as_json: bool) -> None:
+    """Search, and print what a build would ask for."""
+    from rasteret_refs.build.dryrun import estimate
+    from rasteret_refs.sources.resolve import resolve
+
+    for name in ("layout", "axis", "tolerance", "coordinates", "overwrite", "resume"):
+        given.pop(name, None)
+    stream = resolve(source, storage=storage, **given)
+    found = estimate(stream, storage=stream.storage, refusals=lambda: stream.failures)
+    if as_json:
+        print_json(found.as_json())
+        return
+    payer = "the reader" if found.paid_by_reader else "the provider"
+    hosts = ", ".join(f"{host} ({count})" for host, count in found.hosts.items())
+    facts = {
+        "scenes": found.scenes,
+        "assets": found.assets,
+        "hosts": hosts or "none: local files, or headers that the source holds",
+        "requests": f"about {found.requests}",
+        "bytes": f"about {found.bytes / 1e6:.1f} MB",
+        "time": f"about {found.seconds:.0f} s",
+        "cost": f"about ${found.egress_dollars:.2f} of requests and traffic, paid by {payer}",
+    }
+    print_facts(facts)
+    if found.failures:
+        click.echo(f"{len(found.failures)} scenes cannot be understood", err=True)
+
+
 def _tell(report: "BuildReport") -> None:
+    if report.duplicates:
+        click.echo(f"{report.duplicates} scenes whose id another scene has are marked in refs:duplicate_of", err=True)
     click.echo(
         f"{report.out}: {report.scenes} scenes, {report.assets} assets, layout {report.layout}; "
         f"{report.requests} requests, {report.bytes / 1024:.0f} KB, {report.seconds:.1f} s"

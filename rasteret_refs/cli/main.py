@@ -6,10 +6,18 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "append": "Append new scenes to a reference set.",
     "build": "Reference TIFFs from files, lists, STAC, tables or a catalog.",
+    "cite": "Tell licence and attribution of what a reference set leads to.",
+    "datasets": "List, describe and search the catalog of public datasets.",
     "demo": "Write a few COGs, serve, reference, read and compare them.",
+    "drop": "Mark scenes of a reference set as dropped.",
+    "export": "Write the references as one kerchunk JSON file.",
     "info": "Show what a reference set holds.",
     "inspect": "Show the IFDs of a TIFF.",
+    "merge": "Append the scenes of other reference sets.",
+    "push": "Publish a reference set below a prefix that never changes.",
+    "relocate": "Let references lead to another bucket, mirror or protocol.",
     "verify": "Check every file of a reference set against its seal.",
 }
 

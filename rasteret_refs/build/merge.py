@@ -1,0 +1,98 @@
+"""Two sets into one: the scenes of one are appended to the other, their objects looked at again."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from rasteret_refs.build.append import AppendReport, append
+from rasteret_refs.build.scan import OnError
+from rasteret_refs.build.scene import Asset, Scene
+from rasteret_refs.build.steps import Progress
+from rasteret_refs.errors import LayoutError
+
+if TYPE_CHECKING:
+    from rasteret_refs.refset.opened import OpenedRefset
+
+_PREFIX = "properties:"
+"""Begins the column of a property whose name the table has for itself."""
+
+
+def merge(
+    base: Path,
+    other: "OpenedRefset",
+    *,
+    storage: Mapping[str, Any] | None = None,
+    on_error: OnError = "raise",
+    progress: Progress | None = None,
+) -> AppendReport:
+    """Append the scenes of another set, without those that it dropped.
+
+    A set holds no TIFF headers, so those of the other set's objects are read again: one request an object.
+
+    Parameters
+    ----------
+    base
+        The set that grows, a local directory. Its layout and tolerance hold.
+    other
+        The other set, local or remote.
+    storage, on_error, progress
+        As in `append.append`.
+
+    Raises
+    ------
+    LayoutError
+        One set has a time axis and the other has not.
+    """
+    from rasteret_refs.refset.files import LocalFiles
+    from rasteret_refs.refset.sealed import SealedSet
+    from rasteret_refs.virtual.existing import MARK
+
+    ours = SealedSet.open(LocalFiles(str(base)))
+    axes = [documents[".zattrs"][MARK]["axis"] for documents in (ours.documents, other.metadata)]
+    if axes[0] != axes[1]:
+        raise LayoutError(
+            f"expected two sets with the axis {axes[0]!r}, as {base} has it, got {axes[1]!r} in {other.location}"
+        )
+    recipe = ours.seal.recipe
+    merged = {"sha256": other.sha256, "recipe": other.seal.recipe}
+    return append(
+        scenes_of(other.scenes),
+        base,
+        storage=storage,
+        storage_hints=other.seal.storage,
+        on_error=on_error,
+        recipe={**recipe, "merged": [*recipe.get("merged", ()), merged]},
+        progress=progress,
+    )
+
+
+def scenes_of(table: pa.Table) -> Iterator[Scene]:
+    """Give the scenes that a set's scene table describes, to be referenced again.
+
+    Parameters
+    ----------
+    table
+        As `geoparquet.scene_table` makes it; more columns become properties.
+    """
+    from rasteret_refs.refset.geoparquet import ASSET_FIELDS, RESERVED
+
+    own = [name for name in table.column_names if name not in RESERVED]
+    for row in table.to_pylist():
+        assets = []
+        for name, asset in row["assets"].items():
+            if asset is None:
+                continue
+            stac = {key: value for key, value in asset.items() if key not in ASSET_FIELDS.names and value is not None}
+            assets.append(Asset(name=name, href=asset["href"], properties=stac))
+        yield Scene(
+            id=row["id"],
+            assets=tuple(assets),
+            datetime=row["datetime"],
+            start_datetime=row["start_datetime"],
+            end_datetime=row["end_datetime"],
+            geometry=row["geometry"],
+            collection=row["collection"],
+            properties={name.removeprefix(_PREFIX): row[name] for name in own if row[name] is not None},
+        )

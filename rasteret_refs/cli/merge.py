@@ -1,0 +1,34 @@
+"""`merge SET OTHER...`: the scenes of other sets into one."""
+
+from pathlib import Path
+
+import click
+
+from rasteret_refs.cli.append import tell
+from rasteret_refs.cli.options import json_option, read_storage, storage_option
+from rasteret_refs.cli.output import reports_errors
+from rasteret_refs.cli.progress import progress_bar
+
+
+@click.command("merge")
+@click.argument("location", metavar="SET")
+@click.argument("other", metavar="OTHER")
+@click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@storage_option
+@json_option
+@reports_errors
+def command(location: str, other: str, *, on_error: str, quiet: bool, storage_file: Path | None, as_json: bool) -> None:
+    """Append the scenes of OTHER, a set's path or URL, to SET.
+
+    The headers of OTHER's images are read again, one request each. SET's layout holds.
+    """
+    from rasteret_refs.collection import Collection
+
+    with progress_bar(quiet=quiet or as_json) as progress:
+        collection = Collection(location, storage=read_storage(storage_file)).merge(
+            other,
+            on_error="skip" if on_error == "skip" else "raise",
+            progress=progress,
+        )
+    tell(collection.append_report, as_json=as_json)
