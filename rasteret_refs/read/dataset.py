@@ -14,6 +14,7 @@ from rasteret_refs.errors import QueryError
 from rasteret_refs.read import workers
 from rasteret_refs.read.arrays import ATTRIBUTE_DIMENSIONS, ReferencedArray
 from rasteret_refs.read.reader import Reader, Window
+from rasteret_refs.read.rejoin import rejoined
 
 DASK_CHUNK_BYTES = 32 * 1024 * 1024
 """Whole tiles are grouped up to this size into one dask chunk: a Sentinel-2 band becomes nine, not 121."""
@@ -105,7 +106,7 @@ def open_group(
         raise QueryError(f"expected one of the groups {groups(reader)}, found {path!r}")
     skipped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
     arrays = {name: array for name, array in arrays.items() if name not in skipped}
-    variables = _variables(reader, arrays)
+    variables = _variables(reader, path, arrays)
     attributes = dict(reader.refset.metadata.get(f"{path}/.zattrs" if path else ".zattrs", {}))
     decoded, decoded_attributes, coordinates = conventions.decode_cf_variables(
         variables, attributes, mask_and_scale=False, decode_times=decode_times, decode_coords=decode_coords,
@@ -154,7 +155,7 @@ def group_arrays(reader: Reader, path: str) -> dict[str, ReferencedArray]:
     return found
 
 
-def _variables(reader: Reader, arrays: Mapping[str, ReferencedArray]) -> dict[str, xr.Variable]:
+def _variables(reader: Reader, path: str, arrays: Mapping[str, ReferencedArray]) -> dict[str, xr.Variable]:
     listed = {
         name for array in arrays.values() for name in str(array.attributes.get("coordinates", "")).split()
     }  # fmt: skip
@@ -165,13 +166,16 @@ def _variables(reader: Reader, arrays: Mapping[str, ReferencedArray]) -> dict[st
     }
     values = reader.read_many([Window(array=array, key=()) for array in held.values()])
     in_memory = dict(zip(held, values, strict=True))
+    together = rejoined(reader, path, arrays)
     variables = {}
     for name, array in arrays.items():
+        if name in together and together[name] is None:
+            continue
         attributes = {key: value for key, value in array.attributes.items() if key != ATTRIBUTE_DIMENSIONS}
         dims = array.dims or tuple(f"dim_{axis}" for axis in range(len(array.shape)))
         data = in_memory.get(name)
         if data is None:
-            lazy: Any = indexing.LazilyIndexedArray(LazyArray(reader, array))
+            lazy: Any = indexing.LazilyIndexedArray(together.get(name) or LazyArray(reader, array))
             encoding = {"preferred_chunks": dict(zip(dims, dask_chunks(array), strict=True))}
             variables[name] = xr.Variable(dims, lazy, attributes, encoding)
         else:
