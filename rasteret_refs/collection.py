@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rasteret_refs.collection_growth import Growing
+
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from rasteret_refs.sources.radiometry import Origin
 
 
-class Collection:
+class Collection(Growing):
     """A reference set, or some scenes of one: a table of scenes, and their pixels as lazy arrays.
 
     `where`, `subset`, `select` and `latest` give views: collections of fewer scenes over the same set, nothing copied.
@@ -36,6 +38,11 @@ class Collection:
         itself carries.
     sha256
         Hash of `refs.json` that the set must have: pins the whole set.
+    allow
+        Prefixes of URLs, or directories, that pixels may be read from beyond what a set may name by itself. Sets that
+        you wrote on this machine need none; others may lead to public hosts within their own prefixes only.
+    check_sources
+        Raise `ChangedError` where an object is no longer the one that was indexed; False takes objects as they are.
 
     Raises
     ------
@@ -44,13 +51,21 @@ class Collection:
     """
 
     def __init__(
-        self, location: str | os.PathLike[str], *, storage: Mapping[str, Any] | None = None, sha256: str | None = None
+        self,
+        location: str | os.PathLike[str],
+        *,
+        storage: Mapping[str, Any] | None = None,
+        sha256: str | None = None,
+        allow: str | Sequence[str] = (),
+        check_sources: bool = True,
     ) -> None:
         from rasteret_refs.refset.opened import OpenedRefset
         from rasteret_refs.refset.views import View
 
         self.location = os.fspath(location)
         self.storage = dict(storage or {})
+        self.allow = (allow,) if isinstance(allow, str) else tuple(allow)
+        self.check_sources = check_sources
         self.refset = OpenedRefset(self.location, self.storage, sha256=sha256)
         self.view = View(refset=self.refset)
         """Which scenes of the set are meant."""
@@ -67,10 +82,9 @@ class Collection:
     @cached_property
     def reader(self) -> "Reader":
         """What reads the pixels."""
-        from rasteret_refs.objects.client import Objects
-        from rasteret_refs.read.reader import Reader
+        from rasteret_refs.read.opening import reader_of
 
-        return Reader(self.refset, Objects({**self.refset.seal.storage, **self.storage}))
+        return reader_of(self.refset, self.storage, allow=self.allow, check_sources=self.check_sources)
 
     @property
     def scenes(self) -> "pa.Table":
@@ -314,7 +328,12 @@ def build(
 
 
 def open(  # noqa: A001 - rr.open, as gzip.open and xarray.open_dataset
-    location: str | os.PathLike[str], *, storage: Mapping[str, Any] | None = None, sha256: str | None = None
+    location: str | os.PathLike[str],
+    *,
+    storage: Mapping[str, Any] | None = None,
+    sha256: str | None = None,
+    allow: str | Sequence[str] = (),
+    check_sources: bool = True,
 ) -> Collection:
     """Open a reference set: a path, or an https, s3, gs or hf URL. See `Collection`."""
-    return Collection(location, storage=storage, sha256=sha256)
+    return Collection(location, storage=storage, sha256=sha256, allow=allow, check_sources=check_sources)

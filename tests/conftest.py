@@ -11,6 +11,14 @@ from tests.servers.range_server import Server, serve
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Note sets that tests write in a directory of the test run, for child processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RASTERET_REFS_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The directory of real TIFFs that RASTERET_REFS_CORPUS names; skips where there is none."""

@@ -45,6 +45,8 @@ class Wanted:
     stop: int | None
     etag: str | None
     size: int | None
+    modified: str | None = None
+    """ISO 8601 in UTC; decides only where neither the request nor the answer has an ETag."""
 
 
 def checked(
@@ -67,9 +69,12 @@ def checked(
     if wanted.etag is not None and etag is not None and etag != wanted.etag:
         detail = f"ETag {etag} instead of {wanted.etag}: it has changed since it was indexed"
         return Failure(kind=Kind.FINAL, error=ChangedError, detail=detail)
+    when = None if modified is None else modified.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if wanted.etag is None and wanted.modified is not None and when is not None and when != wanted.modified:
+        detail = f"an object of {when} instead of {wanted.modified}: it has changed since it was indexed"
+        return Failure(kind=Kind.FINAL, error=ChangedError, detail=detail)
     return Fetched(
-        data=data, start=wanted.start, size=size, etag=etag, url=wanted.url,
-        last_modified=None if modified is None else modified.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        data=data, start=wanted.start, size=size, etag=etag, url=wanted.url, last_modified=when,
     )  # fmt: skip
 
 

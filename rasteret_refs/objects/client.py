@@ -10,8 +10,10 @@ from urllib.parse import quote
 
 from rasteret_refs.errors import AccessError, NotFoundError, ObjectError, ResponseError
 from rasteret_refs.objects.answers import Fetched, Traffic, Wanted, asked, checked, empty
+from rasteret_refs.objects.authority import Authority
 from rasteret_refs.objects.coalesce import DEFAULT_GAP, DEFAULT_SIZE, coalesce
 from rasteret_refs.objects.failures import Failure, Kind, judge
+from rasteret_refs.objects.guarded_http import GuardedHttp
 from rasteret_refs.objects.limits import Limiter
 from rasteret_refs.objects.local import read_range
 from rasteret_refs.objects.location import Location, is_url, local_path, locate
@@ -44,7 +46,8 @@ class Objects:
     retries
         Attempts after the first.
     authorise
-        Called with each URL before anything is sent; raises `UnauthorisedSourceError` to refuse.
+        Called with each URL before anything is sent; raises `UnauthorisedSourceError` to refuse. Under a guarded
+        `Authority`, redirections and the addresses of names are looked at as well.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Objects:
         self._concurrency = concurrency
         self._retries = retries
         self._authorise = authorise
+        guarded = isinstance(authorise, Authority) and authorise.guarded
+        self._guarded = GuardedHttp(authorise) if guarded else None  # type: ignore[arg-type] # an Authority, see above
         self.traffic = Traffic()
         self._reset()
 
@@ -68,6 +73,12 @@ class Objects:
         self._limiters: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Limiter]] = (
             weakref.WeakKeyDictionary()
         )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Objects) and self.__getstate__() == other.__getstate__()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -81,7 +92,14 @@ class Objects:
         self.__init__(**state)  # type: ignore[misc]
 
     async def fetch(
-        self, url: str, start: int = 0, stop: int | None = None, *, etag: str | None = None, size: int | None = None
+        self,
+        url: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        size: int | None = None,
+        modified: str | None = None,
     ) -> Fetched:
         """Fetch bytes `[start, stop)` of an object with one request.
 
@@ -91,8 +109,8 @@ class Objects:
             A path or URL, without signature.
         start, stop
             Bytes. `stop` may lie behind the object's end (the answer is shorter then); None means the end.
-        etag, size
-            What the object must still be.
+        etag, size, modified
+            What the object must still be; the time (ISO 8601 in UTC) counts only without an ETag.
 
         Raises
         ------
@@ -101,7 +119,7 @@ class Objects:
         """
         if self._authorise is not None:
             self._authorise(url)
-        wanted = Wanted(url=url, location=locate(url), start=start, stop=stop, etag=etag, size=size)
+        wanted = Wanted(url=url, location=locate(url), start=start, stop=stop, etag=etag, size=size, modified=modified)
         if stop is not None and stop <= start:
             raise ResponseError(f"{url}: expected a range of at least one byte, got [{start}, {stop})")
         return await self._until_answered(wanted)
@@ -113,6 +131,7 @@ class Objects:
         *,
         etag: str | None = None,
         size: int | None = None,
+        modified: str | None = None,
         gap: int = DEFAULT_GAP,
         most: int = DEFAULT_SIZE,
     ) -> list[Buffer]:
@@ -120,7 +139,7 @@ class Objects:
 
         Parameters
         ----------
-        url, etag, size
+        url, etag, size, modified
             As in `fetch`.
         ranges
             In any order; all must lie inside the object.
@@ -140,7 +159,10 @@ class Objects:
         found: list[Buffer] = [memoryview(b"")] * len(ranges)
         requests = coalesce(ranges, gap=gap, size=most)
         answers = await _all(
-            [self.fetch(url, request.start, request.stop, etag=etag, size=size) for request in requests]
+            [
+                self.fetch(url, request.start, request.stop, etag=etag, size=size, modified=modified)
+                for request in requests
+            ]
         )
         for request, answer in zip(requests, answers, strict=True):
             if len(answer.data) != request.stop - request.start:
@@ -215,7 +237,7 @@ class Objects:
         signed_anew = False
         attempt = 0
         while True:
-            plain = attempt > 0 and self._has_plain_way(wanted)
+            plain = self._is_guarded(wanted) or (attempt > 0 and self._has_plain_way(wanted))
             await limiter.acquire()
             try:
                 outcome, pause = await (self._plainly(wanted) if plain else self._through_obstore(wanted))
@@ -272,9 +294,8 @@ class Objects:
         if wanted.etag is not None and not wanted.etag.startswith("W/"):
             headers["If-Match"] = wanted.etag
         seconds = float(options.get("timeout", 60.0))
-        answer = await ranged_get(
-            _full_url(wanted.location), wanted.start, wanted.stop, headers=headers, seconds=seconds
-        )
+        get = ranged_get if self._guarded is None else self._guarded.get
+        answer = await get(_full_url(wanted.location), wanted.start, wanted.stop, headers=headers, seconds=seconds)
         self._count(wanted.location, len(answer.data))
         if answer.failure is not None:
             return answer.failure, answer.retry_after
@@ -282,6 +303,13 @@ class Objects:
         return checked(
             wanted, memoryview(answer.data), span, size=answer.size, etag=answer.etag, modified=answer.last_modified
         ), None
+
+    def _is_guarded(self, wanted: Wanted) -> bool:
+        """Whether a request must go where redirections and addresses are looked at."""
+        if self._guarded is None or wanted.location.kind != "http":
+            return False
+        _, options = options_for(wanted.url, self._storage)
+        return not options.get("planetary-computer")  # that store speaks to Azure's own blob hosts only
 
     def _has_plain_way(self, wanted: Wanted) -> bool:
         """Whether the same bytes can be asked for without obstore's signing."""

@@ -63,13 +63,21 @@ async def ranged_get(url: str, start: int, stop: int | None, *, headers: Mapping
                 headers={**headers, "Range": wanted, "Accept-Encoding": "identity", "User-Agent": "rasteret-refs"},
             ) as response,
         ):
-            return await _judge(response, start, stop)
+            return await judge_answer(response, start, stop)
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        detail = "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
-        return Answer(failure=Failure(kind=Kind.RETRY, error=UnavailableError, detail=detail))
+        return failed(error)
 
 
-async def _judge(response: Any, start: int, stop: int | None) -> Answer:
+def failed(error: Exception) -> Answer:
+    """Judge an exchange that broke off."""
+    detail = "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+    return Answer(failure=Failure(kind=Kind.RETRY, error=UnavailableError, detail=detail))
+
+
+async def judge_answer(response: Any, start: int, stop: int | None) -> Answer:
+    """Judge an answer to a request for `[start, stop)`; without a range, only 200 and the whole body will do."""
+    if response.status == _OK and start == 0 and stop is None:
+        return _taken(await response.read(), response, size=None)
     if response.status == _OK:
         return Answer(failure=_contradiction(await _whole_body(response)))
     if response.status != _PARTIAL:
@@ -92,10 +100,15 @@ async def _judge(response: Any, start: int, stop: int | None) -> Answer:
         body += more
     if len(body) != end - start:
         return Answer(failure=_contradiction(f"a body of {len(body)} bytes or more under Content-Range {text!r}"))
+    return _taken(body, response, size=size)
+
+
+def _taken(body: bytes, response: Any, *, size: int | None) -> Answer:
+    """Accept a body; `size` None: it is the whole object."""
     return Answer(
         failure=None,
         data=body,
-        size=size,
+        size=len(body) if size is None else size,
         etag=response.headers.get("ETag"),
         last_modified=_date(response.headers.get("Last-Modified")),
     )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import DamagedError, FormatVersionError
+from rasteret_refs.refset.documents import check_codecs
 from rasteret_refs_codecs.fast import Decoder, compile_decoder
 
 ATTRIBUTE_DIMENSIONS = "_ARRAY_DIMENSIONS"
@@ -45,6 +46,7 @@ class ReferencedArray:
         """
         if zarray.get("zarr_format") != 2:  # noqa: PLR2004 - the version of the format, in the specification's own words
             raise FormatVersionError(f"expected Zarr version 2, found {zarray.get('zarr_format')!r}: {path}/.zarray")
+        check_codecs(zarray, path)
         try:
             shape, chunks = tuple(map(int, zarray["shape"])), tuple(map(int, zarray["chunks"]))
             dtype, order = np.dtype(zarray["dtype"]), str(zarray["order"])

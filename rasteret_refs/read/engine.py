@@ -1,15 +1,15 @@
 """The xarray backend `rasteret_refs`: `xr.open_dataset("x.refs", engine="rasteret_refs")` and `open_datatree`."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.objects.client import Objects
 from rasteret_refs.read.dataset import groups, open_group
+from rasteret_refs.read.opening import reader_of
 from rasteret_refs.read.reader import Reader
 from rasteret_refs.refset.opened import OpenedRefset
 
@@ -24,10 +24,9 @@ def open_reader(location: str | os.PathLike[str], storage: Mapping[str, Any] | N
     storage
         Prefix → obstore options, over the hints that the set itself carries.
     **options
-        Of `Reader`: `tile_cache`, `disk_cache`.
+        Of `opening.reader_of`: `allow`, `check_sources`, `tile_cache`, `disk_cache`.
     """
-    refset = OpenedRefset(os.fspath(location), storage)
-    return Reader(refset, Objects({**refset.seal.storage, **(storage or {})}), **options)
+    return reader_of(OpenedRefset(os.fspath(location), storage), storage, **options)
 
 
 def group_path(reader: Reader, group: str | None, factor: int) -> str:
@@ -61,6 +60,10 @@ def group_path(reader: Reader, group: str | None, factor: int) -> str:
     return path
 
 
+def _reader(opened: Any, storage: Mapping[str, Any] | None, **options: Any) -> Reader:
+    return opened if isinstance(opened, Reader) else open_reader(opened, storage, **options)
+
+
 class RefsBackendEntrypoint(BackendEntrypoint):
     """Opens reference sets."""
 
@@ -73,6 +76,8 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         "group",
         "factor",
         "storage",
+        "allow",
+        "check_sources",
         "decode_times",
         "decode_coords",
     )
@@ -85,12 +90,14 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         group: str | None = None,
         factor: int = 1,
         storage: Mapping[str, Any] | None = None,
+        allow: str | Sequence[str] = (),
+        check_sources: bool = True,
         decode_times: Any = True,
         decode_coords: Any = True,
         rows: Any = None,
     ) -> xr.Dataset:
         """Open one grid at one resolution; see `group_path` and `open_group`."""
-        reader = filename_or_obj if isinstance(filename_or_obj, Reader) else open_reader(filename_or_obj, storage)
+        reader = _reader(filename_or_obj, storage, allow=allow, check_sources=check_sources)
         return open_group(
             reader,
             group_path(reader, group, factor),
@@ -107,11 +114,13 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         group: str | None = None,
         storage: Mapping[str, Any] | None = None,
+        allow: str | Sequence[str] = (),
+        check_sources: bool = True,
         decode_times: Any = True,
         decode_coords: Any = True,
     ) -> dict[str, xr.Dataset]:
         """Open every group that holds arrays, below `group` when it is given; keys are absolute paths."""
-        reader = filename_or_obj if isinstance(filename_or_obj, Reader) else open_reader(filename_or_obj, storage)
+        reader = _reader(filename_or_obj, storage, allow=allow, check_sources=check_sources)
         below = (group or "").strip("/")
         return {
             f"/{path.removeprefix(below).strip('/')}": open_group(

@@ -38,6 +38,20 @@ class Source(Records, Protocol):
         """Zarr v2 metadata documents by their keys (`a/b/.zarray`)."""
 
 
+class Versions(Protocol):
+    """What objects must still be: `refset.versions.SourceVersions`."""
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether looking up needs no file."""
+
+    def load(self) -> Any:
+        """Read what is needed to look up."""
+
+    def get(self, url: str) -> Any:
+        """Give `etag`, `size` and `last_modified` of an object, or None."""
+
+
 class Ranges(Protocol):
     """What brings bytes: `objects.client.Objects`."""
 
@@ -96,6 +110,8 @@ class Reader:
         Bytes of decoded tiles kept in memory for windows to come; 0 keeps none and decodes no row too many.
     disk_cache
         Where encoded tiles are kept, if anywhere.
+    versions
+        What each object must still be; None: objects are taken as they are.
     """
 
     def __init__(
@@ -105,7 +121,9 @@ class Reader:
         *,
         tile_cache: int = 0,
         disk_cache: DiskCache | None = None,
+        versions: Versions | None = None,
     ) -> None:
+        self.versions = versions
         self.refset = refset
         self.objects = objects
         self.manifests = Manifests(refset)
@@ -123,11 +141,12 @@ class Reader:
         return f"Reader({self.refset!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _shared, (self.refset, self.objects, self._spec[1], self.disk_cache)
+        return _shared, (self.refset, self.objects, self._spec[1], self.disk_cache, self.versions)
 
     @property
     def _spec(self) -> tuple[Any, ...]:
-        return self.refset, self.cache.limit if self.cache is not None else 0, self.disk_cache
+        limit = self.cache.limit if self.cache is not None else 0
+        return self.refset, limit, self.disk_cache, self.versions, self.objects
 
     def array(self, path: str) -> ReferencedArray:
         """Give an array by its path in the store.
@@ -184,7 +203,9 @@ class Reader:
         """Fetch and decode tiles, and send their pixels to their places."""
         if self.cache is not None:
             jobs = [job for job in jobs if not self._from_cache(job)]
-        wanted, inlined = await self._located(jobs)
+        images = any(len(job.array.chunks) > 2 for job in jobs)  # noqa: PLR2004 - others are coordinates, inlined
+        (wanted, inlined), _ = await asyncio.gather(self._located(jobs), self._load_versions(needed=images))
+        await self._load_versions(needed=bool(wanted))
         near: list[tuple[tiles.Job, Any]] = list(inlined.jobs.values())
         near += [(job, span) for url in wanted if self.objects.is_local(url) for span, job in wanted[url]]
         plans = tiles.fetches({url: spans for url, spans in wanted.items() if not self.objects.is_local(url)})
@@ -203,7 +224,10 @@ class Reader:
                     return
                 try:
                     if isinstance(data, ByteRange):
-                        data = self.objects.read_now(job.url, data.start, data.stop)  # noqa: PLW2901 - from place to bytes
+                        version = self._version(job.url)
+                        data = self.objects.read_now(  # noqa: PLW2901 - from place to bytes
+                            job.url, data.start, data.stop, etag=version.get("etag"), size=version.get("size")
+                        )
                     self._decode(job, data)
                 except BaseException:
                     failed.set()
@@ -246,17 +270,40 @@ class Reader:
                 await budget.give_back(amount)
 
     async def fetch(self, url: str, ranges: Sequence[ByteRange]) -> Sequence[Any]:
-        """Fetch ranges of one object, through the disk cache where there is one."""
+        """Fetch ranges of one object, through the disk cache where there is one.
+
+        Raises
+        ------
+        ChangedError
+            The object is no longer the one that was indexed.
+        """
+        await self._load_versions(needed=True)
+        version = self._version(url)
         if self.disk_cache is None:
-            return await self.objects.ranges(url, ranges)
-        disk = self.disk_cache
-        found: list[Any] = await asyncio.to_thread(lambda: [disk.get(url, r, None) for r in ranges])
+            return await self.objects.ranges(url, ranges, **version)
+        disk, etag = self.disk_cache, str(sorted(version.items()))
+        found: list[Any] = await asyncio.to_thread(lambda: [disk.get(url, r, etag) for r in ranges])
         missing = [i for i, data in enumerate(found) if data is None]
         if missing:
-            for i, data in zip(missing, await self.objects.ranges(url, [ranges[i] for i in missing]), strict=True):
+            wanted = [ranges[i] for i in missing]
+            for i, data in zip(missing, await self.objects.ranges(url, wanted, **version), strict=True):
                 found[i] = data
-                await asyncio.to_thread(disk.put, url, ranges[i], None, data)
+                await asyncio.to_thread(disk.put, url, ranges[i], etag, data)
         return found
+
+    async def _load_versions(self, *, needed: bool) -> None:
+        """Read what objects must still be, beside what else is under way."""
+        if needed and self.versions is not None and not self.versions.is_loaded:
+            await asyncio.get_running_loop().run_in_executor(workers.loaders(), self.versions.load)
+
+    def _version(self, url: str) -> dict[str, Any]:
+        """Give what an object must still be, as keywords of `Ranges.ranges`."""
+        version = self.versions.get(url) if self.versions is not None else None
+        if version is None:
+            return {}
+        if version.etag is None and version.last_modified is not None:
+            return {"size": version.size, "modified": version.last_modified}
+        return {"etag": version.etag, "size": version.size}
 
     def _decode(self, job: tiles.Job, data: Any) -> None:
         if self.cache is None:
@@ -280,9 +327,11 @@ _readers: list["weakref.ReferenceType[Reader]"] = []
 _readers_lock = threading.Lock()
 
 
-def _shared(refset: Source, objects: Ranges, tile_cache: int, disk_cache: DiskCache | None) -> Reader:
+def _shared(
+    refset: Source, objects: Ranges, tile_cache: int, disk_cache: DiskCache | None, versions: Versions | None
+) -> Reader:
     """Unpickle a reader: tasks of one process share it, with its manifests and its caches."""
-    new = Reader(refset, objects, tile_cache=tile_cache, disk_cache=disk_cache)
+    new = Reader(refset, objects, tile_cache=tile_cache, disk_cache=disk_cache, versions=versions)
     with _readers_lock:
         alive = [reader for reference in _readers if (reader := reference()) is not None]
         found = next((reader for reader in alive if reader == new), None)

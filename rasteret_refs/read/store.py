@@ -24,6 +24,7 @@ from rasteret_refs.errors import QueryError
 from rasteret_refs.read import workers
 from rasteret_refs.read.arrays import ReferencedArray
 from rasteret_refs.read.reader import Reader
+from rasteret_refs.refset.documents import check_codecs
 from rasteret_refs.tiff.values import ByteRange
 
 CONSOLIDATED = ".zmetadata"
@@ -197,6 +198,8 @@ class ReferenceStore(Store):
         if key == CONSOLIDATED:
             return json.dumps({"zarr_consolidated_format": 1, "metadata": dict(self._documents)}).encode()
         document = self._documents.get(key)
+        if document is not None and key.endswith(".zarray"):
+            check_codecs(document, key.removesuffix("/.zarray"))
         return None if document is None else json.dumps(document).encode()
 
     def _chunk(self, key: str) -> tuple[ReferencedArray, int] | None:

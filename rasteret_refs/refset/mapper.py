@@ -9,6 +9,7 @@ import numpy as np
 from fsspec.implementations.reference import LazyReferenceMapper
 
 from rasteret_refs.errors import RefsetError, UnauthorisedSourceError
+from rasteret_refs.refset.documents import check_codecs
 from rasteret_refs.refset.files import SetFiles
 from rasteret_refs.refset.layout import record_name
 from rasteret_refs.refset.memory import ByteCache
@@ -117,6 +118,8 @@ class SealedReferenceMapper(LazyReferenceMapper):  # type: ignore[misc]
             return self._items[key]
         document = self.zmetadata.get(key)
         if document is not None:
+            if key.endswith(".zarray"):
+                check_codecs(document, f"{self.root}: {key.removesuffix('/.zarray')}")
             return json.dumps(document).encode()
         place = self._place(key)
         if place is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.refset.geoparquet import read_table
@@ -94,8 +95,14 @@ def _with_hrefs(scenes: pa.Table, prefixes: Mapping[str, str]) -> pa.Table:
         asset = assets.field(index)
         columns = [asset.field(i) for i in range(asset.type.num_fields)]
         position = asset.type.get_field_index("href")
-        hrefs = [href and relocated(href, prefixes) for href in columns[position].to_pylist()]
+        old = columns[position].to_pylist()
+        hrefs = [href and relocated(href, prefixes) for href in old]
         columns[position] = pa.array(hrefs, pa.string())
+        moved = pa.array([was != now for was, now in zip(old, hrefs, strict=True)], pa.bool_())
+        for name in ("refs:etag", "refs:last_modified"):  # the other place has its own; the size stays
+            if (place := asset.type.get_field_index(name)) >= 0:
+                nothing = pa.nulls(len(asset), columns[place].type)
+                columns[place] = pc.if_else(moved, nothing, columns[place])
         fields.append(pa.StructArray.from_arrays(columns, fields=list(asset.type.fields), mask=asset.is_null()))
     changed = pa.StructArray.from_arrays(fields, fields=list(assets.type.fields), mask=assets.is_null())
     position = scenes.schema.get_field_index("assets")

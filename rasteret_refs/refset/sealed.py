@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 import pyarrow as pa
 
 from rasteret_refs.errors import DamagedError, NotFoundError, ObjectError, RefsetError
+from rasteret_refs.refset.documents import check_documents
 from rasteret_refs.refset.files import SetFiles
 from rasteret_refs.refset.layout import SEAL, ZMETADATA, record_name
 from rasteret_refs.refset.manifest import read_record
@@ -34,14 +35,25 @@ class SealedSet:
     """
 
     def __init__(self, files: SetFiles, seal: Seal, digest: str, zmetadata: bytes) -> None:
-        document = loads(zmetadata)
+        try:
+            document = loads(zmetadata)
+            documents, record_size = document["metadata"], int(document["record_size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(
+                f"{files.location}/{ZMETADATA}: expected kerchunk-Parquet metadata, got {error}"
+            ) from error
+        if not isinstance(documents, Mapping) or record_size != seal.record_size or record_size < 1:
+            raise DamagedError(
+                f"{files.location}/{ZMETADATA}: expected documents by key and record_size {seal.record_size}, "
+                f"got {type(documents).__name__} and {record_size}"
+            )
         self.files = files
         self.seal = seal
         self.digest = digest
         self.zmetadata = zmetadata
-        self.documents: Mapping[str, Any] = document["metadata"]
+        self.documents: Mapping[str, Any] = documents
         """Zarr v2 metadata documents by key."""
-        self.record_size = int(document["record_size"])
+        self.record_size = record_size
         """References a full record file."""
         self._current = seal
 
@@ -78,7 +90,9 @@ class SealedSet:
                 if attempt + 1 == ATTEMPTS or files.read(SEAL) == data:
                     raise
                 continue
-            return cls(files, seal, digest, zmetadata)
+            found = cls(files, seal, digest, zmetadata)
+            check_documents(found.documents, seal, files.location)
+            return found
         raise DamagedError(
             f"{files.location}: expected a set that stays for an instant, got {ATTEMPTS} states in a row"
         )

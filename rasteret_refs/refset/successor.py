@@ -28,6 +28,7 @@ from rasteret_refs.refset.readback import read_back
 from rasteret_refs.refset.seal import FileHash, Seal, source_prefixes
 from rasteret_refs.refset.sealed import SealedSet
 from rasteret_refs.refset.secrets import refuse_secrets
+from rasteret_refs.refset.trust import note_written
 from rasteret_refs.refset.write import library_versions, write_new
 from rasteret_refs.virtual.values import ChunkManifest, ReferenceSetPlan, VirtualGroup
 
@@ -96,6 +97,10 @@ class Successor:
         sealed[number:] = [self._write_record(path, number, table), *sealed[number + 1 :]]
         self._records[path] = tuple(sealed)
 
+    def set_attributes(self, path: str, attributes: Mapping[str, Any]) -> None:
+        """Set the attributes of a group or an array that is there."""
+        self._documents[f"{path}/.zattrs"] = dict(attributes)
+
     def replace_sources(self, prefixes: tuple[str, ...]) -> None:
         """Set the prefixes that references may begin with."""
         self._sources = set(prefixes)
@@ -134,7 +139,9 @@ class Successor:
             if name not in self._written:
                 sealed.check(self.sealed.files.read(name), str(self.base / name))
                 _link(self.base / name, self.directory / name)
-        write_new(self.directory / SEAL, seal.to_bytes())
+        data = seal.to_bytes()
+        write_new(self.directory / SEAL, data)
+        note_written(FileHash.of(data).sha256, base=self.sealed.digest)
         return seal
 
     def _merge_metadata(self, groups: tuple[VirtualGroup, ...]) -> None:

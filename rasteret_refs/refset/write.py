@@ -15,6 +15,7 @@ from rasteret_refs.refset.metadata import coordinate_manifest, hierarchy_metadat
 from rasteret_refs.refset.readback import read_back
 from rasteret_refs.refset.seal import FileHash, Seal, source_prefixes
 from rasteret_refs.refset.secrets import refuse_secrets
+from rasteret_refs.refset.trust import note_written
 from rasteret_refs.virtual.values import ChunkManifest, ReferenceSetPlan
 
 LIBRARIES: Final = ("rasteret-refs", "zarr", "numcodecs", "imagecodecs", "pyarrow")
@@ -95,7 +96,9 @@ def write_reference_set(
         files={name: FileHash.of(data) for name, data in contents.items()},
         records=records,
     )
-    write_new(directory / SEAL, seal.to_bytes())
+    data = seal.to_bytes()
+    write_new(directory / SEAL, data)
+    note_written(FileHash.of(data).sha256)
     return seal
 
 

@@ -99,6 +99,10 @@ def absolute(href: str, base: str | None) -> str:
     if not href:
         raise SourceError("expected the href of a TIFF, found an empty one")
     if is_url(href):
+        if scheme(href) == "file" and base is not None and is_url(base) and scheme(base) != "file":
+            raise SourceError(
+                f"{href}: expected no local file in a document from {base}: it cannot know this machine's"
+            )
         return _checked_url(href)
     if href.startswith("//"):
         return "https:" + href

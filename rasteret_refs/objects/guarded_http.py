@@ -1,0 +1,127 @@
+"""HTTP on behalf of a stranger's set: each redirection and each address is looked at before anything is sent there.
+
+obstore follows redirections and resolves names by itself, and tells nobody. So sets that are not the user's own are
+read through aiohttp, whose resolver and redirections can be watched; connections are kept for each event loop.
+"""
+
+import asyncio
+import socket
+import weakref
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies
+
+from rasteret_refs.errors import UnauthorisedSourceError
+from rasteret_refs.objects.authority import Authority
+from rasteret_refs.objects.failures import Failure, Kind
+from rasteret_refs.objects.plain_http import Answer, failed, judge_answer
+
+MOST_REDIRECTIONS = 5
+_REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
+_CONNECTIONS = 256
+
+
+class GuardedHttp:
+    """Ranged requests under an authority."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+
+    async def get(
+        self, url: str, start: int, stop: int | None, *, headers: Mapping[str, str], seconds: float
+    ) -> Answer:
+        """Ask for bytes `[start, stop)` of `url` and judge the answer; see `plain_http.ranged_get`.
+
+        Raises
+        ------
+        UnauthorisedSourceError
+            A redirection, or a name's address, that may not be asked.
+        """
+        import aiohttp
+        from yarl import URL
+
+        if start or stop is not None:
+            headers = {**headers, "Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
+        headers = {**headers, "Accept-Encoding": "identity", "User-Agent": "rasteret-refs"}
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        session = await self._session()
+        place = url
+        try:
+            for _ in range(MOST_REDIRECTIONS):
+                async with session.get(
+                    URL(place, encoded=True), headers=headers, allow_redirects=False, timeout=timeout
+                ) as response:
+                    if response.status not in _REDIRECTIONS or "Location" not in response.headers:
+                        return await judge_answer(response, start, stop)
+                    target = urljoin(place, response.headers["Location"])
+                self._check(url, place, target)
+                if urlsplit(target).netloc != urlsplit(place).netloc:
+                    headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+                place = target
+        except RefusedAddressError as error:
+            raise UnauthorisedSourceError(f"{url}: {error}") from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            if isinstance(error.__cause__, RefusedAddressError):
+                raise UnauthorisedSourceError(f"{url}: {error.__cause__}") from error
+            return failed(error)
+        detail = f"more than {MOST_REDIRECTIONS} redirections"
+        return Answer(failure=Failure(kind=Kind.FINAL, error=UnauthorisedSourceError, detail=detail))
+
+    def _check(self, url: str, place: str, target: str) -> None:
+        problem = self._authority.redirection_problem(place, target)
+        if problem is not None:
+            raise UnauthorisedSourceError(
+                f"{url}: expected the object itself, got a redirection to {urlsplit(target).scheme}://"
+                f"{urlsplit(target).netloc}, which may not be followed: {problem}"
+            )
+
+    async def _session(self) -> Any:
+        import aiohttp
+
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None or session.closed:
+            connector = aiohttp.TCPConnector(limit=_CONNECTIONS, resolver=_resolver(self._authority))
+            session = aiohttp.ClientSession(connector=connector, trust_env=True, auto_decompress=False)
+            self._sessions[loop] = session
+            self._closing = _close_with_loop(session)
+            await anext(self._closing)
+        return session
+
+
+class RefusedAddressError(OSError):
+    """An address that may not be connected to."""
+
+
+async def _close_with_loop(session: Any) -> Any:
+    """Close the session when its loop shuts down: `asyncio.run` closes asynchronous generators just before."""
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+def _resolver(authority: Authority) -> Any:
+    """Give a resolver that refuses names of addresses that are not public."""
+    import aiohttp.abc
+
+    proxies = {urlsplit(proxy).hostname for proxy in getproxies().values()}
+
+    class Resolver(aiohttp.abc.AbstractResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        ) -> list[aiohttp.abc.ResolveResult]:
+            found = await aiohttp.ThreadedResolver().resolve(host, port, family)
+            if host not in proxies:
+                for entry in found:
+                    problem = authority.address_problem(host, str(entry["host"]))
+                    if problem is not None:
+                        raise RefusedAddressError(problem)
+            return found
+
+        async def close(self) -> None:
+            """Nothing is held."""
+
+    return Resolver()

@@ -1,0 +1,73 @@
+"""What a set's Zarr metadata may say, whoever wrote it: known codecs, plain dtypes, no more chunks than references."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rasteret_refs.errors import DamagedError
+from rasteret_refs.refset.seal import Seal
+
+CODECS: Final = frozenset({
+    "zlib", "zstd", "lzma", "delta", "imagecodecs_lzw", "imagecodecs_packbits",
+    *(f"rasteret_refs.{name}" for name in (
+        "horizontal_predictor", "floating_point_predictor", "unpack_bits", "mask_bits", "byte_order", "pad",
+        "band_first", "complex_int", "fill_order", "jpeg", "webp", "jpegxl", "jpeg2000", "lerc", "ccitt",
+        "thunderscan", "next_rle",
+    )),
+})  # fmt: skip
+"""Codecs that sets are written with. Any other name stays a name: nothing is looked up or imported by it."""
+
+LARGEST_CHUNK: Final = 1 << 31
+"""Bytes of a decoded chunk."""
+
+
+def check_codecs(zarray: Mapping[str, Any], path: str) -> None:
+    """Refuse codecs and dtypes that no set is written with: some of them run code that stands in the data.
+
+    Parameters
+    ----------
+    zarray
+        A Zarr v2 `.zarray` document.
+    path
+        Of the array, for messages.
+
+    Raises
+    ------
+    DamagedError
+        Naming what was found.
+    """
+    compressor = zarray.get("compressor")
+    configs = [*(zarray.get("filters") or ()), *([compressor] if compressor is not None else [])]
+    for config in configs:
+        name = config.get("id") if isinstance(config, Mapping) else config
+        if not isinstance(name, str) or name not in CODECS:
+            raise DamagedError(f"{path}/.zarray: expected codecs that sets are written with, got {name!r}")
+    dtype = zarray.get("dtype")
+    if not isinstance(dtype, str) or dtype.lstrip("<>|=")[:1] not in set("biufcSU"):
+        raise DamagedError(f"{path}/.zarray: expected numbers or text of a fixed width, got the dtype {dtype!r}")
+
+
+def check_documents(documents: Mapping[str, Any], seal: Seal, location: str) -> None:
+    """Refuse arrays that claim more chunks than the seal has references, or chunks beyond all bounds.
+
+    Raises
+    ------
+    DamagedError
+        Naming the array. Asking such an array for its pixels would take memory or time without end.
+    """
+    for key, document in documents.items():
+        if not key.endswith(".zarray"):
+            continue
+        path = key.removesuffix(".zarray").rstrip("/")
+        try:
+            shape, chunks = [int(n) for n in document["shape"]], [int(n) for n in document["chunks"]]
+            count = math.prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
+            sound = all(size >= 0 for size in shape) and all(chunk > 0 for chunk in chunks)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise DamagedError(f"{location}: {key}: expected Zarr v2 array metadata, got {error!r}") from error
+        sealed = len(seal.records.get(path, ())) * seal.record_size
+        if not sound or count > sealed or math.prod(chunks) > LARGEST_CHUNK:
+            raise DamagedError(
+                f"{location}: {key}: expected at most {sealed} chunks, as many as are sealed, of at most "
+                f"{LARGEST_CHUNK} values, got the shape {shape} in chunks of {chunks}"
+            )

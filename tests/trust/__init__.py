@@ -1,0 +1,1 @@
+"""Hostile files, faulty servers, damaged sets, killed writers: campaigns, and a small seeded version of each."""

@@ -1,0 +1,158 @@
+"""Coverage-guided fuzzing (atheris) of the parser and the codecs, bounded by processor time.
+
+python -m tests.trust.fuzz parser codecs --minutes 20
+
+Each target runs in a process of its own with the project's modules instrumented. A finding (a foreign exception, a
+crash of a C library, more than the time or memory that a case may take) is kept as a file below the output directory;
+what it showed becomes a test in `test_findings.py`.
+"""
+
+import argparse
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SECONDS_A_CASE = 5
+"""Instrumented code runs several times slower than the real one, for which one second is promised."""
+MEMORY_A_CASE = 256 * 1024
+"""KiB that the peak may grow by in one case."""
+WARM_UP = 200
+"""Cases before growth counts: imports and caches."""
+
+
+class _Meter:
+    """Memory that single cases take."""
+
+    def __init__(self) -> None:
+        self.cases, self.peak = 0, 0
+
+    def check(self) -> None:
+        """Raise when one case made the peak grow beyond its bound."""
+        self.cases += 1
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if self.cases > WARM_UP and peak - self.peak > MEMORY_A_CASE:
+            raise AssertionError(f"a case took {(peak - self.peak) // 1024} MiB")
+        self.peak = max(self.peak, peak)
+
+
+def parser_target() -> "tuple[object, list[bytes]]":
+    """Give what is called with each input, and the seeds."""
+    from tests.trust.examine import examine
+    from tests.trust.seeds import seeds
+
+    meter = _Meter()
+
+    def one(data: bytes) -> None:
+        examine(data, decode=False)
+        meter.check()
+
+    return one, [data for _, data in seeds()]
+
+
+def codecs_target() -> "tuple[object, list[bytes]]":
+    """Give what is called with each input: its first byte chooses a codec."""
+    from tests.trust.chunks import chains, decode_both_ways
+
+    known, meter = chains(), _Meter()
+
+    def one(data: bytes) -> None:
+        if data:
+            decode_both_ways(known[data[0] % len(known)], data[1:])
+            meter.check()
+
+    return one, [bytes([number % 256]) + chain.encoded for number, chain in enumerate(known)]
+
+
+TARGETS = {"parser": parser_target, "codecs": codecs_target}
+
+
+def _fuzz_here(name: str, directory: Path, seconds: int, seed: int) -> None:
+    """Fuzz in this process until the time is over; libFuzzer ends the process."""
+    import atheris
+
+    with atheris.instrument_imports(include=["rasteret_refs", "rasteret_refs_codecs", "numcodecs"]):
+        one, seeds = TARGETS[name]()
+    corpus = directory / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, data in enumerate(seeds):
+        (corpus / f"seed-{number:03d}").write_bytes(data)
+    options = [
+        f"-max_total_time={seconds}", f"-timeout={SECONDS_A_CASE}", "-rss_limit_mb=2048", "-max_len=50000",
+        f"-artifact_prefix={directory}/finding-", f"-seed={seed}", "-print_final_stats=1",
+    ]  # fmt: skip
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one)
+    atheris.Fuzz()
+
+
+def _campaign(name: str, directory: Path, minutes: float) -> int:
+    """Run a target until it has used so much processor time; return the number of findings."""
+    used, rounds = 0.0, 0
+    log = directory / "log.txt"
+    directory.mkdir(parents=True, exist_ok=True)
+    while used < minutes * 60 and not list(directory.glob("finding-*")):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        left = max(10, int(min(minutes * 60 - used, 300)))
+        command = [
+            sys.executable,
+            "-m",
+            "tests.trust.fuzz",
+            name,
+            "--here",
+            str(left),
+            "--seed",
+            str(rounds + 1),
+            "--out",
+            str(directory),
+        ]
+        with log.open("ab") as output:
+            subprocess.run(command, stdout=output, stderr=output, check=False, env=os.environ)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if spent < 1:
+            raise RuntimeError(f"the fuzzer did not run: see {log}")
+        used, rounds = used + spent, rounds + 1
+    findings = sorted(directory.glob("finding-*"))
+    text = log.read_text(errors="replace")
+    executed = sum(int(line.rpartition(":")[2]) for line in text.splitlines() if "number_of_executed_units" in line)
+    features = [part for line in text.splitlines() for part in [line] if " cov: " in part]
+    print(f"{name}: {used / 60:.1f} CPU-minutes, {executed} executions, {len(findings)} findings")
+    if features:
+        print(f"  {features[-1].strip()}")
+    for finding in findings:
+        print(f"  {finding}")
+    return len(findings)
+
+
+def main() -> int:
+    """Run campaigns one after the other; 1 where anything was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", default=list(TARGETS), choices=[*TARGETS, []])
+    parser.add_argument("--minutes", type=float, default=20.0, help="processor minutes for each target")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--here", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        _fuzz_here(options.targets[0], options.out, options.here, options.seed)
+        return 0
+    try:
+        import atheris  # noqa: F401 - only whether it is there
+    except ImportError as error:
+        print(f"skipped: atheris cannot be imported here ({error})")
+        return 0
+    out = options.out or Path(tempfile.mkdtemp(prefix=f"fuzz-{time.strftime('%Y%m%d')}-"))
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    found = [
+        _campaign(name, out / name, options.minutes) for name in options.targets
+    ]  # all of them, whatever the first finds
+    return int(any(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
