@@ -1,0 +1,120 @@
+"""From a collection to datasets: what `Collection.to_torch` and `Collection.to_torchgeo` do."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from rasteret_refs.errors import QueryError
+from rasteret_refs.ml.options import ChipOptions, as_names
+from rasteret_refs.ml.series import SeriesSource
+from rasteret_refs.ml.source import ChipSource
+from rasteret_refs.read.reader import Reader
+
+
+class Scenes(Protocol):
+    """What datasets need of a collection."""
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the pixels."""
+
+    @property
+    def scenes(self) -> pa.Table:
+        """The scene table."""
+
+
+def chip_source(
+    collection: Scenes,
+    chip_size: int,
+    assets: str | Sequence[str] | None = None,
+    *,
+    geometries: Any = None,
+    **options: Any,
+) -> ChipSource:
+    """Give the chips of a collection, to be read as NumPy batches; needs no torch.
+
+    Parameters
+    ----------
+    collection
+        Collection or view.
+    chip_size, assets, **options
+        See `ChipOptions`.
+    geometries
+        The same as `points`.
+
+    Raises
+    ------
+    QueryError
+        Options that there are not, or that fit neither each other nor the collection.
+    """
+    if geometries is not None:
+        if options.get("points") is not None:
+            raise QueryError("expected points or geometries, got both")
+        options["points"] = geometries
+    chosen = _options(chip_size=chip_size, assets=as_names(assets), **options)
+    kind = ChipSource if chosen.series is None else SeriesSource
+    return kind(collection.reader, collection.scenes, chosen, _tiles(collection))
+
+
+def to_torch(
+    collection: Scenes,
+    chip_size: int,
+    assets: str | Sequence[str] | None,
+    *,
+    transform: Callable[[Any], Any] | None,
+    iterable: bool,
+    shuffle: bool,
+    memory: int | None,
+    **options: Any,
+) -> Any:
+    """See `Collection.to_torch`."""
+    torch_data = _with_extra("rasteret_refs.ml.torch_data", "torch")
+    source = chip_source(collection, chip_size, assets, **options)
+    if not iterable:
+        return torch_data.ChipDataset(source, transform)
+    return torch_data.ChipStream(source, transform, shuffle=shuffle, memory=memory or torch_data.READ_BYTES)
+
+
+def to_torchgeo(collection: Scenes, assets: str | Sequence[str] | None, **how: Any) -> Any:
+    """See `Collection.to_torchgeo`."""
+    torchgeo_data = _with_extra("rasteret_refs.ml.torchgeo_data", "torchgeo")
+    own = {name: how.pop(name) for name in ("is_image", "time_series", "crs", "res", "resampling", "transforms")}
+    unfit = [name for name in ("stride", "random", "points", "max_masked", "series") if how.get(name) is not None]
+    if unfit:
+        raise QueryError(f"expected options of a GeoDataset, whose samplers choose the chips, got {unfit}")
+    options = _options(chip_size=1, assets=as_names(assets), **how)
+    return torchgeo_data.CollectionDataset(collection.reader, collection.scenes, options, **own)
+
+
+def _options(**options: Any) -> ChipOptions:
+    try:
+        return ChipOptions(**options)
+    except TypeError as error:
+        raise QueryError(f"expected options out of {sorted(ChipOptions.__slots__)}: {error}") from error
+
+
+def _tiles(collection: Any) -> pa.Table | None:
+    """Labels by tile: those of the view before those of the set."""
+    view = getattr(getattr(collection, "view", None), "tiles", None)
+    found: pa.Table | None = view if isinstance(view, pa.Table) else collection.reader.refset.tiles()
+    return found
+
+
+def _with_extra(module: str, needs: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in {
+            needs,
+            "torch",
+            "geopandas",
+            "rasterio",
+            "shapely",
+        }:
+            raise
+        raise ModuleNotFoundError(
+            f"{error}: install the extra `ml` (pip install 'rasteret-refs[ml]')", name=error.name
+        ) from error

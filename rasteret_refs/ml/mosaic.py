@@ -1,0 +1,196 @@
+"""Mosaics by the first valid pixel, many at a time: each round reads one more image for those not yet filled.
+
+The rule is that of `rasterio.merge` (method "first"), which TorchGeo uses: an output begins as nodata, and each image
+in turn fills what is still nodata. A round is one batch of reads; most mosaics are full after the first.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rasteret_refs.ml.images import AssetImages, Floats
+from rasteret_refs.ml.masks import MaskRule
+from rasteret_refs.ml.pieces import Lines, Place, Step, finish_all, lines_on, step
+from rasteret_refs.ml.reads import Reads
+from rasteret_refs.ml.warp import Warp
+
+
+class Layer(Protocol):
+    """One image that can fill a part of a mosaic."""
+
+    def steps(self, out: npt.NDArray[Any]) -> list[Step]:
+        """Plan the reads that put its pixels into `out`, shape (bands, rows, columns)."""
+
+    def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Tell, after the reads, which pixels of `out` it has data for; broadcasts against `out`."""
+
+
+class ImageLayer:
+    """An image in the CRS of the place, read by nearest neighbour; pixel by pixel where the grids agree.
+
+    Parameters
+    ----------
+    images, row
+        The image.
+    place
+        Where.
+    fill
+        Value of pixels without data.
+    masks
+        Images of mask assets, the scene's row in each, and what they hide.
+    """
+
+    def __init__(
+        self,
+        images: AssetImages,
+        row: int,
+        place: Place,
+        *,
+        fill: Any,
+        masks: Sequence[tuple[AssetImages, MaskRule]] = (),
+    ) -> None:
+        self.images, self.row, self.place, self.fill = images, row, place, fill
+        self.masks = [(images, rule) for images, rule in masks if images.present[row]]
+        self.lines = self._lines(images)
+        self._hiding: list[tuple[npt.NDArray[Any], MaskRule]] = []
+        self._internal: npt.NDArray[np.uint8] | None = None
+
+    def _lines(self, images: AssetImages) -> tuple[Lines, Lines]:
+        transform = np.asarray(self.place.transform, np.float64)
+        return lines_on(images, self.row, transform, self.place.height, self.place.width)
+
+    def steps(self, out: npt.NDArray[Any]) -> list[Step]:
+        """Plan the image's own pixels, its internal mask's and those of mask assets."""
+        number, shape = int(self.images.code[self.row]), (1, self.place.height, self.place.width)
+        planned = [self._step(self.images, self.images.arrays[number], out, self.lines, self.fill)]
+        internal = self.images.masks[number]
+        if internal is not None:
+            self._internal = np.zeros(shape, np.uint8)
+            planned.append(self._step(self.images, internal, self._internal, self.lines, 0))
+        for images, rule in self.masks:
+            array = images.arrays[int(images.code[self.row])]
+            pixels = np.zeros(shape, array.dtype)
+            self._hiding.append((pixels, rule))
+            planned.append(self._step(images, array, pixels, self._lines(images), 0))
+        return [one for one in planned if one is not None]
+
+    def _step(
+        self, images: AssetImages, array: Any, out: npt.NDArray[Any], lines: tuple[Lines, Lines], outside: Any
+    ) -> Step | None:
+        return step(array, int(images.index[self.row]), lines, out, outside=outside)
+
+    def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Inside the image, not nodata, not masked."""
+        rows, columns = self.lines
+        valid = (rows.inside[:, None] & columns.inside)[None]
+        nodata = self.images.nodata[self.row]
+        if nodata is not None:
+            valid = valid & ~equal(out, nodata)
+        if self._internal is not None:
+            valid = valid & (self._internal != 0)
+        for pixels, rule in self._hiding:
+            valid = valid & ~rule.masked(pixels)
+        return valid
+
+
+def equal(pixels: npt.NDArray[Any], value: Any) -> npt.NDArray[np.bool_]:
+    """Compare with a nodata value, NaN included."""
+    if value != value:  # noqa: PLR0124 - only NaN differs from itself
+        return np.isnan(pixels)
+    return np.asarray(pixels == value)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Mosaic:
+    """One output that layers fill."""
+
+    out: npt.NDArray[Any]
+    """(bands, rows, columns); filled in place."""
+    fill: Any
+    layers: Iterable[Layer]
+    by_value: bool = True
+    """A pixel that equals `fill` counts as not filled, whoever put it there: `rasterio.merge` does so."""
+    filled: npt.NDArray[np.bool_] = field(init=False)
+    """Of the shape of `out`."""
+
+    def __post_init__(self) -> None:
+        """Begin with nothing filled."""
+        self.out[...] = self.fill
+        self.filled = np.zeros(self.out.shape, bool)
+
+    def take(self, layer: Layer, pixels: npt.NDArray[Any]) -> None:
+        """Use a layer's pixels where nothing is yet."""
+        valid = layer.valid(pixels)
+        if pixels is self.out:
+            if not valid.all():
+                np.copyto(self.out, self.fill, where=~valid, casting="unsafe")
+            self.filled |= valid
+        else:
+            wanted = valid & ~self.filled
+            np.copyto(self.out, pixels, where=wanted, casting="unsafe")
+            self.filled |= wanted
+        if self.by_value:
+            self.filled = ~_is_fill(self.out, self.fill)
+
+
+def _is_fill(pixels: npt.NDArray[Any], fill: Any) -> npt.NDArray[np.bool_]:
+    """Compare as `rasterio.merge` does: floats nearly."""
+    if fill != fill or pixels.dtype.kind in "iub":  # noqa: PLR0124 - only NaN differs from itself
+        return equal(pixels, fill)
+    return np.asarray(np.isclose(pixels, fill))
+
+
+def fill(mosaics: Sequence[Mosaic]) -> Reads[None]:
+    """Fill mosaics, round by round.
+
+    Parameters
+    ----------
+    mosaics
+        Their outputs are filled in place.
+    """
+    open_ = [(mosaic, iter(mosaic.layers)) for mosaic in mosaics]
+    first = True
+    while open_:
+        steps: list[Step] = []
+        used: list[tuple[Mosaic, Layer, npt.NDArray[Any]]] = []
+        remaining = []
+        for mosaic, layers in open_:
+            layer = next(layers, None)
+            if layer is None:
+                continue
+            pixels = mosaic.out if first else np.empty_like(mosaic.out)
+            steps += layer.steps(pixels)
+            used.append((mosaic, layer, pixels))
+            remaining.append((mosaic, layers))
+        finish_all(steps, (yield [one.window for one in steps]))
+        for mosaic, layer, pixels in used:
+            mosaic.take(layer, pixels)
+        open_ = [(mosaic, layers) for mosaic, layers in remaining if not mosaic.filled.all()]
+        first = False
+
+
+def layer(
+    images: AssetImages,
+    row: int,
+    place: Place,
+    *,
+    same_crs: bool,
+    resampling: str,
+    fill: Any,
+    masks: Sequence[tuple[AssetImages, MaskRule]] = (),
+) -> Layer:
+    """Choose how an image reaches a place: by index arithmetic, or warped across CRSs or by another resampling."""
+    if same_crs and (resampling == "nearest" or _on_grid(images.transform[row], np.asarray(place.transform))):
+        return ImageLayer(images, row, place, fill=fill, masks=masks)
+    return Warp(images, row, place, fill=fill, resampling=resampling, masks=masks)
+
+
+def _on_grid(own: Floats, other: Floats) -> bool:
+    """Whether two grids share their pixels."""
+    if not np.allclose(own[[0, 1, 3, 4]], other[[0, 1, 3, 4]], rtol=1e-9, atol=0):
+        return False
+    shift = np.array([(other[2] - own[2]) / own[0], (other[5] - own[5]) / own[4]]) if own[1] == own[3] == 0 else own[:1]
+    return bool((np.abs(shift - np.round(shift)) < 1e-3).all())  # noqa: PLR2004 - of a pixel

@@ -1,0 +1,90 @@
+"""Which scenes a dataset reads, and their images: assets, masks and label rasters."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rasteret_refs.errors import QueryError
+from rasteret_refs.ml.images import AssetImages, asset_names, images_of, rows_between
+from rasteret_refs.ml.labels import Labels, column, encoded
+from rasteret_refs.ml.masks import MaskRule, mask_rules
+from rasteret_refs.ml.options import ChipOptions
+from rasteret_refs.read.reader import Reader
+
+
+class SceneImages:
+    """The images that a dataset reads: assets, masks and label rasters of the scenes that it is about.
+
+    Parameters
+    ----------
+    reader
+        Of the reference set.
+    scenes
+        The scene table of the collection or view.
+    options
+        What is asked for.
+    tiles
+        Table of tiles: a split by tile leaves every scene in.
+
+    Raises
+    ------
+    QueryError
+        Assets or columns that there are not.
+    """
+
+    def __init__(self, reader: Reader, scenes: pa.Table, options: ChipOptions, tiles: pa.Table | None = None) -> None:
+        self.rules = mask_rules(options.mask_assets)
+        known = asset_names(scenes)
+        self.label_asset = (
+            options.label if options.label in known and options.label not in scenes.column_names else None
+        )
+        aside = {rule.asset for rule in self.rules} | {self.label_asset}
+        self.assets = options.assets or tuple(name for name in known if name not in aside)
+        if not self.assets:
+            raise QueryError(f"expected at least one asset to read, found {known}, all of them masks or labels")
+        wanted = dict.fromkeys([*self.assets, *(rule.asset for rule in self.rules), self.label_asset])
+        self.by_name = images_of(reader, scenes, [name for name in wanted if name is not None])
+        self.images = [self.by_name[name] for name in self.assets]
+        self.masks: list[tuple[AssetImages, MaskRule]] = [(self.by_name[rule.asset], rule) for rule in self.rules]
+        needed = [*self.images, *([self.by_name[self.label_asset]] if self.label_asset else [])]
+        self.rows = np.flatnonzero(
+            _chosen(scenes, options, tiles) & np.all([images.present for images in needed], axis=0)
+        )
+        self.finest = min(self.images, key=self._pixel)
+        native = np.result_type(*(images.dtype for images in self.images))
+        self.dtype = np.dtype(np.float32) if options.dtype == "float32" else native
+        self.channels = sum(images.bands for images in self.images)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SceneImages":
+        return self
+
+    def _pixel(self, images: AssetImages) -> float:
+        """Width of a pixel in the first scene that is read; by width of the image where there is no georeference."""
+        row = self.rows[0] if len(self.rows) else 0
+        size = float(np.hypot(images.transform[row, 0], images.transform[row, 3]))
+        return size if np.isfinite(size) else -float(images.width[row])
+
+
+def _chosen(scenes: pa.Table, options: ChipOptions, tiles: pa.Table | None) -> npt.NDArray[np.bool_]:
+    kept = rows_between(scenes, options.time)
+    by_tile = tiles is not None and options.split_column in tiles.column_names
+    if options.split is not None and not (by_tile and options.split_column not in scenes.column_names):
+        column(scenes, options.split_column)  # raises where there is none
+        same = pc.fill_null(pc.equal(scenes[options.split_column], options.split), fill_value=False)
+        kept = kept & np.asarray(same.to_numpy())
+    return kept
+
+
+def scene_labels(scenes: pa.Table, name: str) -> Labels:
+    """Encode a scene column; over all scenes of the view, so that the splits agree on the classes."""
+    values = column(scenes, name)
+    known = [value for value in values if value is not None]
+    labels = encoded(known, name)
+    if len(known) == len(values):
+        return labels
+    filled = np.zeros(len(values), labels.values.dtype)
+    filled[[row for row, value in enumerate(values) if value is not None]] = labels.values
+    return Labels(values=filled, classes=labels.classes)

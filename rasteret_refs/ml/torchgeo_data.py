@@ -1,0 +1,240 @@
+"""TorchGeo datasets over a collection, checked against TorchGeo 0.10.1: its own classes, with batched reads."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import shapely
+import torch
+from rasterio.transform import from_origin
+from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset
+
+from rasteret_refs.ml.ground import Ground, Window
+from rasteret_refs.ml.labels import Labels
+from rasteret_refs.ml.options import ChipOptions
+from rasteret_refs.ml.reads import Requests, WorkerReader, run, through, together
+from rasteret_refs.ml.samples import Sample, concatenated, merged
+from rasteret_refs.ml.scene_images import SceneImages, scene_labels
+from rasteret_refs.read.reader import Reader
+
+type Transform = Callable[[Sample], Sample]
+
+KEY = "filepath"
+"""Column of the index that names the scene. It has TorchGeo's own name for what it drops when indexes are joined: any
+other column, joined three times, is refused by pandas."""
+
+
+class _Batched:
+    """What our three classes share: indexing one by one or as a batch, and operators that stay with us."""
+
+    transforms: Transform | None
+
+    def requests(self, index: Any) -> Requests[Sample]:
+        """Plan the reading of one sample."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: Any) -> Sample:
+        return run(self.requests(index))
+
+    def __getitems__(self, indices: Sequence[Any]) -> list[Sample]:
+        """Read samples as one batch: PyTorch calls this with all slices of a batch.
+
+        Raises
+        ------
+        IndexError
+            No scene lies where one of the slices is.
+        """
+        return run(together([self.requests(index) for index in indices]))
+
+    def _finished(self, sample: Sample) -> Sample:
+        return sample if self.transforms is None else self.transforms(sample)
+
+    def __and__(self, other: Any) -> "CollectionIntersection":
+        return CollectionIntersection(self, other)
+
+    def __or__(self, other: Any) -> "CollectionUnion":
+        return CollectionUnion(self, other)
+
+
+class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo has no types here
+    """A collection as a TorchGeo dataset.
+
+    Parameters
+    ----------
+    reader, scenes
+        Of the collection.
+    options
+        Assets, split, label, time and masks; `chip_size` is the sampler's affair.
+    crs, res, resampling
+        See `Ground`.
+    is_image
+        Samples hold `image` in the TIFF's dtype; else `mask`, int64, without its channel when there is only one.
+    time_series
+        [T, C, H, W], one image a scene, instead of a mosaic.
+    transforms
+        Called with each sample.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        scenes: pa.Table,
+        options: ChipOptions,
+        *,
+        crs: Any = None,
+        res: float | tuple[float, float] | None = None,
+        resampling: str = "nearest",
+        is_image: bool = True,
+        time_series: bool = False,
+        transforms: Transform | None = None,
+    ) -> None:
+        self.reader = WorkerReader(reader)
+        self.ground = Ground(SceneImages(reader, scenes, options), scenes, crs=crs, res=res, resampling=resampling)
+        self.labels: Labels | None = None if options.label is None else scene_labels(scenes, options.label)
+        self.is_image, self.time_series, self.transforms = is_image, time_series, transforms
+        self.scenes = scenes
+        self.paths = reader.refset.location if hasattr(reader.refset, "location") else ""
+        images = self.ground.of.images
+        self.all_bands = tuple(name for one in images for name in one.band_names())
+        self.rgb_bands = tuple(name for name in ("red", "green", "blue") if name in self.all_bands)
+        self.cmap = None
+        self._res = self.ground.res
+        self.index = self._make_index()
+
+    def _make_index(self) -> geopandas.GeoDataFrame:
+        rows = self.ground.of.rows
+        left, right = self.ground.intervals()
+        none = np.isnat(left)
+        starts = pd.DatetimeIndex(np.where(none, pd.Timestamp.min.ceil("us").to_datetime64(), left))
+        stops = pd.DatetimeIndex(np.where(none, pd.Timestamp.max.floor("us").to_datetime64(), right))
+        intervals = pd.IntervalIndex.from_arrays(starts, stops, closed="both", name="datetime")
+        boxes = shapely.box(*self.ground.boxes().T)
+        return geopandas.GeoDataFrame(
+            {KEY: [self._key(int(row)) for row in rows]}, index=intervals, geometry=list(boxes), crs=self.ground.crs
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CollectionDataset":
+        """Copy what splitters change, the index, and share all else."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.index = self.index.copy()
+        memo[id(self)] = other
+        return other
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """Row of the scene table for each key of the index."""
+        return {self._key(int(row)): int(row) for row in self.ground.of.rows}
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        return list(self.scenes["id"].to_pylist())
+
+    @cached_property
+    def _repeated(self) -> set[str]:
+        seen: set[str] = set()
+        return {name for name in self._ids if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+
+    def _key(self, row: int) -> str:
+        name = self._ids[row]
+        return f"{name}#{row}" if name in self._repeated else name
+
+    def _window(self, index: Any) -> Window:
+        """Resolve a slice to a window and the scenes in it, as TorchGeo's `RasterDataset` does."""
+        x, y, t = self._disambiguate_slice(index)
+        during = self.index.index.overlaps(pd.Interval(t.start, t.stop))
+        rows = np.flatnonzero(during)[:: t.step]
+        box = shapely.box(x.start, y.start, x.stop, y.stop)
+        rows = rows[shapely.intersects(self.index.geometry.array[rows], box)]
+        if not len(rows):
+            raise IndexError(f"index: {index} not found in dataset with bounds: {self.bounds}")
+        keys = self.index[KEY].array[rows]
+        return Window(
+            x=(float(x.start), float(x.stop)),
+            y=(float(y.start), float(y.stop)),
+            res=(float(x.step), float(y.step)),
+            rows=tuple(self._rows[key] for key in keys),
+        )
+
+    def requests(self, index: Any) -> Requests[Sample]:
+        """Plan the window's pixels, and make tensors of them."""
+        window = self._window(index)
+        reads = self.ground.reads([window], self.crs, stacked=self.time_series)
+        (pixels,) = yield from through(self.reader, reads)
+        scenes = window.rows if self.time_series else window.rows[:1]
+        sample: Sample = {
+            "bounds": self._slice_to_tensor(index),
+            "transform": torch.tensor(from_origin(window.x[0], window.y[1], *window.res)),
+            "scene": torch.tensor(scenes, dtype=torch.int64),
+        }
+        data = torch.from_numpy(pixels)
+        if self.is_image:
+            sample["image"] = data
+        else:
+            sample["mask"] = data.long().squeeze(-3)
+        if self.labels is not None:
+            sample["label"] = torch.as_tensor(self.labels.at(window.rows[0]))
+        return self._finished(sample)
+
+
+class CollectionIntersection(_Batched, IntersectionDataset):  # type: ignore[misc] # as above
+    """`a & b`: as TorchGeo's, but the reads of a whole batch, of both datasets, are one batch.
+
+    `collate_fn` is `samples.concatenated`, which does what TorchGeo's `concat_samples` does and also takes labels
+    without dimensions and dtypes that differ. Parameters as of TorchGeo's class.
+    """
+
+    def __init__(
+        self,
+        dataset1: Any,
+        dataset2: Any,
+        spatial_only: bool = False,
+        collate_fn: Any = concatenated,
+        transforms: Transform | None = None,
+    ) -> None:
+        super().__init__(dataset1, dataset2, spatial_only, collate_fn, transforms)
+
+    def requests(self, index: Any) -> Requests[Sample]:
+        """Plan the samples of both datasets, and join them."""
+        samples = yield from together([_sample(dataset, index) for dataset in self.datasets])
+        return self._finished(self.collate_fn(samples))
+
+
+class CollectionUnion(_Batched, UnionDataset):  # type: ignore[misc] # as above
+    """`a | b`: as TorchGeo's, but the reads of a whole batch, of both datasets, are one batch.
+
+    `collate_fn` is `samples.merged`, which does what TorchGeo's `merge_samples` does, for uint16 too.
+    """
+
+    def __init__(
+        self, dataset1: Any, dataset2: Any, collate_fn: Any = merged, transforms: Transform | None = None
+    ) -> None:
+        super().__init__(dataset1, dataset2, collate_fn, transforms)
+
+    def requests(self, index: Any) -> Requests[Sample]:
+        """Plan the samples of the datasets that reach there, and merge them."""
+        found = yield from together([_if_any(_sample(dataset, index)) for dataset in self.datasets])
+        samples = [sample for sample in found if sample is not None]
+        if not samples:
+            raise IndexError(f"index: {index} not found in dataset with bounds: {self.bounds}")
+        return self._finished(self.collate_fn(samples))
+
+
+def _sample(dataset: Any, index: Any) -> Requests[Sample]:
+    """One sample of any dataset; others than ours read for themselves."""
+    if isinstance(dataset, _Batched):
+        return (yield from dataset.requests(index))
+    sample: Sample = dataset[index]
+    return sample
+
+
+def _if_any(requests: Requests[Sample]) -> Requests[Sample | None]:
+    """None instead of an IndexError."""
+    try:
+        return (yield from requests)
+    except IndexError:
+        return None

@@ -1,0 +1,149 @@
+"""Images of another CRS or resampling, warped onto a place by rasterio (GDAL) from our own reads."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rasteret_refs.errors import QueryError
+from rasteret_refs.ml.images import AssetImages
+from rasteret_refs.ml.masks import MaskRule
+from rasteret_refs.ml.pieces import Place, Step, lines_of, step
+
+MARGIN = 4
+"""Pixels read around what a place covers: kernels up to cubic and Lanczos reach so far at equal resolution."""
+
+RESAMPLINGS = ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode")
+
+
+class Warp:
+    """An image that is read as it is and then resampled onto a place.
+
+    Parameters
+    ----------
+    images, row
+        The image.
+    place
+        Where; its CRS may be another one.
+    fill
+        Value of pixels without data.
+    resampling
+        One of `RESAMPLINGS`.
+    masks
+        Images of mask assets, and what they hide; by nearest neighbour.
+
+    Raises
+    ------
+    QueryError
+        The image has no CRS, or there is no such resampling.
+    """
+
+    def __init__(
+        self,
+        images: AssetImages,
+        row: int,
+        place: Place,
+        *,
+        fill: Any,
+        resampling: str,
+        masks: Sequence[tuple[AssetImages, MaskRule]] = (),
+    ) -> None:
+        if images.crs[row] is None:
+            raise QueryError(f"expected an image with a CRS to reproject: asset {images.name}, scene row {row}")
+        if resampling not in RESAMPLINGS:
+            raise QueryError(f"expected a resampling out of {RESAMPLINGS}, got {resampling!r}")
+        self.images, self.row, self.place, self.fill, self.resampling = images, row, place, fill, resampling
+        self._hiding = [
+            (Warp(mask, row, place, fill=0, resampling="nearest"), rule, np.zeros(self._shape, mask.dtype))
+            for mask, rule in masks
+        ]
+        self._valid: npt.NDArray[np.bool_] = np.zeros(self._shape, bool)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return 1, self.place.height, self.place.width
+
+    def _window(self) -> tuple[int, int, int, int] | None:
+        """(top, left, height, width) of the image that the place needs; None where it has nothing there."""
+        from rasterio.crs import CRS
+        from rasterio.warp import transform_bounds
+
+        a, _, c, _, e, f = self.place.transform
+        box = (c, f + e * self.place.height, c + a * self.place.width, f)
+        crs = CRS.from_user_input(self.images.crs[self.row])
+        west, south, east, north = transform_bounds(self.place.crs, crs, *box, densify_pts=21)
+        sa, _, sc, _, se, sf = self.images.transform[self.row]
+        columns = sorted(((west - sc) / sa, (east - sc) / sa))
+        rows = sorted(((south - sf) / se, (north - sf) / se))
+        reach = MARGIN * max(1, math.ceil((columns[1] - columns[0]) / max(self.place.width, 1)))
+        left, right = math.floor(columns[0]) - reach, math.ceil(columns[1]) + reach
+        top, bottom = math.floor(rows[0]) - reach, math.ceil(rows[1]) + reach
+        left, right = max(left, 0), min(right, int(self.images.width[self.row]))
+        top, bottom = max(top, 0), min(bottom, int(self.images.height[self.row]))
+        return None if right <= left or bottom <= top else (top, left, bottom - top, right - left)
+
+    def steps(self, out: npt.NDArray[Any]) -> list[Step]:
+        """Plan the read of what the place needs; finishing it warps."""
+        window = self._window()
+        if window is None:
+            out[...] = self.fill
+            return []
+        top, left, height, width = window
+        number, index = int(self.images.code[self.row]), int(self.images.index[self.row])
+        array, internal = self.images.arrays[number], self.images.masks[number]
+        lines = lines_of(self.images, self.row, (top, left), (height, width))
+        pixels = np.empty((out.shape[0], height, width), array.dtype)
+        mask = np.full((1, height, width), 255, np.uint8)
+        planned = [step(array, index, lines, pixels, outside=self.fill)]
+        if internal is not None:
+            planned.append(step(internal, index, lines, mask, outside=0))
+        found = [one for one in planned if one is not None]
+
+        def warp_after(last: Step) -> Step:
+            def finish(read: npt.NDArray[Any]) -> None:
+                if last.finish is not None:
+                    last.finish(read)
+                self._warp(pixels, mask, (top, left), out)
+
+            return Step(last.window, finish)
+
+        hiding = [one for warp, _, pixels in self._hiding for one in warp.steps(pixels)]
+        return [*found[:-1], warp_after(found[-1]), *hiding]
+
+    def _warp(
+        self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8], corner: tuple[int, int], out: npt.NDArray[Any]
+    ) -> None:
+        from rasterio.crs import CRS
+        from rasterio.transform import Affine
+        from rasterio.warp import Resampling, reproject
+
+        (a, b, c, d, e, f), (top, left) = self.images.transform[self.row], corner
+        own = Affine(a, b, c + a * left + b * top, d, e, f + d * left + e * top)
+        grids = {
+            "src_transform": own,
+            "src_crs": CRS.from_user_input(self.images.crs[self.row]),
+            "dst_transform": Affine(*self.place.transform),
+            "dst_crs": self.place.crs,
+        }
+        nodata = self.images.nodata[self.row]
+        reproject(
+            pixels, out, **grids, src_nodata=nodata, dst_nodata=self.fill, init_dest_nodata=True,
+            resampling=Resampling[self.resampling],
+        )  # fmt: skip
+        if nodata is not None:
+            hidden = np.isnan(pixels) if nodata != nodata else pixels == nodata  # noqa: PLR0124 - only NaN differs
+            mask = np.where(hidden.all(axis=0, keepdims=True), np.uint8(0), mask)
+        seen = np.zeros(self._valid.shape, np.uint8)
+        reproject(mask, seen, **grids, resampling=Resampling.nearest)
+        self._valid = seen != 0
+
+    def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Where the image reaches, and has data."""
+        valid = self._valid
+        for _, rule, pixels in self._hiding:
+            valid = valid & ~rule.masked(pixels)
+        if self.images.nodata[self.row] is None:
+            return valid
+        return valid & ~(np.isnan(out) if self.fill != self.fill else out == self.fill)
