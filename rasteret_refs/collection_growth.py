@@ -25,6 +25,8 @@ class Growing:
     location: str
     storage: dict[str, Any]
     refset: "OpenedRefset"
+    allow: tuple[str, ...]
+    check_sources: bool
     append_report: "AppendReport | None" = None
     """What `append` or `merge` did, on the collection that it returned."""
 
@@ -218,6 +220,7 @@ class Growing:
 
     def _reopened(self, report: "AppendReport | None" = None) -> Self:
         """Open the set as it stands now."""
-        found = type(self)(self.location, storage=self.storage)  # type: ignore[call-arg]
+        kept = {"storage": self.storage, "allow": self.allow, "check_sources": self.check_sources}
+        found = type(self)(self.location, **kept)  # type: ignore[call-arg]
         found.append_report = report
         return found

@@ -54,7 +54,7 @@ def group_path(reader: Reader, group: str | None, factor: int) -> str:
             return fitting[0]
         problem = f"several groups have factor {factor}" if fitting else f"no group has factor {factor}"
         raise QueryError(f"expected group= to name one of {known}: {problem}")
-    path = f"{group.strip('/')}/{name}"
+    path = f"{group.strip('/')}/{name}".lstrip("/")  # a grid may lie at the root
     if path not in known:
         raise QueryError(f"expected one of the groups {known}, found none for group={group!r} and factor={factor}")
     return path

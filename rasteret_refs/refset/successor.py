@@ -213,7 +213,7 @@ def append(
     successor = Successor(base, directory)
     successor.append(plan)
     successor.replace_table(SCENES, scenes)
-    if failures is not None and len(failures):
+    if failures is not None and (len(failures) or FAILURES in successor.seal.files):
         successor.replace_table(FAILURES, failures)
     seal = successor.finish(recipe=recipe, storage=storage)
     read_back(directory, plan, seal.record_size)
