@@ -1,6 +1,6 @@
 """Two sets into one: the scenes of one are appended to the other, their objects looked at again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ def merge(
     storage: Mapping[str, Any] | None = None,
     on_error: OnError = "raise",
     progress: Progress | None = None,
+    allow: str | Sequence[str] = (),
 ) -> AppendReport:
     """Append the scenes of another set, without those that it dropped.
 
@@ -39,14 +40,20 @@ def merge(
         The other set, local or remote.
     storage, on_error, progress
         As in `append.append`.
+    allow
+        What the other set may name beyond the rule for sets that were not written here, see `objects.authority`.
 
     Raises
     ------
+    UnauthorisedSourceError
+        The other set names objects that a stranger's set may not.
     LayoutError
         One set has a time axis and the other has not.
     """
     from rasteret_refs.refset.files import LocalFiles
     from rasteret_refs.refset.sealed import SealedSet
+    from rasteret_refs.refset.trust import authority_of, storage_of
+    from rasteret_refs.refset.versions import versions_of
     from rasteret_refs.virtual.existing import MARK
 
     ours = SealedSet.open(LocalFiles(str(base)))
@@ -55,13 +62,16 @@ def merge(
         raise LayoutError(
             f"expected two sets with the axis {axes[0]!r}, as {base} has it, got {axes[1]!r} in {other.location}"
         )
+    authority = authority_of(other.seal, other.sha256, other.location, allow=allow)
+    for url in versions_of(other.scenes):
+        authority(url)
     recipe = ours.seal.recipe
     merged = {"sha256": other.sha256, "recipe": other.seal.recipe}
     return append(
         scenes_of(other.scenes),
         base,
         storage=storage,
-        storage_hints=other.seal.storage,
+        storage_hints=storage_of(other.seal, other.sha256, None),
         on_error=on_error,
         recipe={**recipe, "merged": [*recipe.get("merged", ()), merged]},
         progress=progress,

@@ -1,7 +1,7 @@
 """Write a plan and its tables as a sealed reference set into a directory (a staging one: `publish.staged`)."""
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from rasteret_refs.refset.metadata import coordinate_manifest, hierarchy_metadat
 from rasteret_refs.refset.readback import read_back
 from rasteret_refs.refset.seal import FileHash, Seal, source_prefixes
 from rasteret_refs.refset.secrets import refuse_secrets
-from rasteret_refs.refset.trust import note_written
+from rasteret_refs.refset.trust import note_written, was_written_here
 from rasteret_refs.virtual.values import ChunkManifest, ReferenceSetPlan
 
 LIBRARIES: Final = ("rasteret-refs", "zarr", "numcodecs", "imagecodecs", "pyarrow")
@@ -33,6 +33,7 @@ def write_reference_set(
     sources: tuple[str, ...] | None = None,
     tiles: pa.Table | None = None,
     record_size: int | None = None,
+    based_on: Sequence[str] = (),
 ) -> Seal:
     """Write a reference set: manifests, metadata, tables, and last the seal.
 
@@ -58,6 +59,9 @@ def write_reference_set(
         Labels by tile.
     record_size
         References a record file; None: chosen by the number of references.
+    based_on
+        Hashes of the seals of the sets that references were taken over from. What a stranger's set names stays
+        foreign, see `trust`.
 
     Returns
     -------
@@ -98,7 +102,8 @@ def write_reference_set(
     )
     data = seal.to_bytes()
     write_new(directory / SEAL, data)
-    note_written(FileHash.of(data).sha256)
+    if all(map(was_written_here, based_on)):
+        note_written(FileHash.of(data).sha256)
     return seal
 
 
