@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_refs.collection_growth import Growing
+from rasteret_refs.collection_trust import Trusting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 
     from rasteret_refs.build.run import Axis, BuildReport, Layout
     from rasteret_refs.build.scan import OnError
+    from rasteret_refs.ml.annotating import Change
+    from rasteret_refs.ml.splits import LeakageReport
     from rasteret_refs.read.groups import Groups
     from rasteret_refs.read.reader import Reader
-    from rasteret_refs.refset.verify import Report
     from rasteret_refs.refset.views import View
     from rasteret_refs.sources.radiometry import Origin
 
 
-class Collection(Growing):
+class Collection(Growing, Trusting):
     """A reference set, or some scenes of one: a table of scenes, and their pixels as lazy arrays.
 
     `where`, `subset`, `select` and `latest` give views: collections of fewer scenes over the same set, nothing copied.
@@ -214,20 +216,84 @@ class Collection(Growing):
             self.reader, self.view, group, factor=factor, scene=id, scale=scale, masked=masked, chunks=chunks
         )
 
-    def verify(self) -> "Report":
-        """Check every file of the set against its seal.
+    def to_torch(
+        self,
+        chip_size: int,
+        assets: Sequence[str] | None = None,
+        *,
+        transform: Callable[[Any], Any] | None = None,
+        iterable: bool = False,
+        shuffle: bool = True,
+        memory: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Give chips of the scenes as a PyTorch dataset; batches are read as a whole, dtypes stay those of the TIFFs.
+
+        Parameters
+        ----------
+        chip_size
+            Side of a chip, in pixels of the finest asset.
+        assets
+            Channels of the image, in this order; None: all but masks and labels.
+        transform
+            Called with each sample, a dict of tensors.
+        iterable
+            Read chips of the same tiles together, each tile once a pass; else any chip by its index.
+        shuffle, memory
+            Of the iterable dataset, see `ml.torch_data.ChipStream`.
+        **options
+            `split`, `time`, `stride`, `random`, `points` or `geometries`, `label`, `mask_assets`, `max_masked`,
+            `series`, `skip_empty`, `dtype`, `seed`: see `ml.options.ChipOptions`.
 
         Returns
         -------
-        Report
-            What was checked.
-
-        Raises
-        ------
-        DamagedError
-            Files are missing, altered or too many; the message names them.
+        ml.torch_data.ChipDataset or ml.torch_data.ChipStream
         """
-        return self.refset.verify()
+        from rasteret_refs.ml.entry import to_torch
+
+        return to_torch(
+            self, chip_size, assets, transform=transform, iterable=iterable, shuffle=shuffle, memory=memory, **options
+        )
+
+    def to_torchgeo(
+        self,
+        assets: Sequence[str] | None = None,
+        *,
+        is_image: bool = True,
+        time_series: bool = False,
+        crs: Any = None,
+        res: float | tuple[float, float] | None = None,
+        resampling: str = "nearest",
+        transforms: Callable[[Any], Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Give the scenes as a `torchgeo.datasets.GeoDataset`, for TorchGeo's samplers, splitters and trainers.
+
+        Parameters
+        ----------
+        assets
+            Channels, in this order; None: all but masks.
+        is_image
+            Samples hold `image`, in the dtype of the TIFFs; else `mask`, int64.
+        time_series
+            One image a scene, [T, C, H, W], instead of a mosaic of the first valid pixels.
+        crs, res
+            Of the dataset; None: the commonest CRS of the scenes, and the pixel size of the finest asset.
+        resampling
+            Across CRSs and resolutions: `"nearest"`, `"bilinear"`, …
+        transforms
+            Called with each sample.
+        **options
+            `split`, `time`, `label`, `mask_assets`, `dtype`: see `ml.options.ChipOptions`.
+
+        Returns
+        -------
+        ml.torchgeo_data.CollectionDataset
+        """
+        from rasteret_refs.ml.entry import to_torchgeo
+
+        how = {"is_image": is_image, "time_series": time_series, "crs": crs, "res": res, "resampling": resampling}
+        return to_torchgeo(self, assets, transforms=transforms, **how, **options)
 
     def __len__(self) -> int:
         return len(self.view)

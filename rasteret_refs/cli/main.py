@@ -7,6 +7,7 @@ import click
 
 _COMMANDS = {
     "append": "Append new scenes to a reference set.",
+    "audit": "Tell everything that a reference set could make a reader touch.",
     "build": "Reference TIFFs from files, lists, STAC, tables or a catalog.",
     "cite": "Tell licence and attribution of what a reference set leads to.",
     "datasets": "List, describe and search the catalog of public datasets.",
