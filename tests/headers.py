@@ -18,7 +18,8 @@ class Cog:
     """One single-band COG: Deflate, predictor 2, square tiles, overviews by halves."""
 
     size: int
-    """Pixels along each side."""
+    """Pixels along each side, or rows where `width` is given."""
+    width: int | None = None
     tile: int = 1024
     bits: int = 16
     overviews: int = 4
@@ -27,17 +28,18 @@ class Cog:
     epsg: int = 32643
     mean_tile_bytes: int = 900_000
 
-    def levels(self) -> list[int]:
-        """Side lengths, full resolution first, as the COG driver makes them (rounded down)."""
-        return [self.size >> level for level in range(self.overviews + 1)]
+    def levels(self) -> list[tuple[int, int]]:
+        """(height, width), full resolution first, as the COG driver makes them (rounded down)."""
+        width = self.width or self.size
+        return [(self.size >> level, width >> level) for level in range(self.overviews + 1)]
 
     def write(self, path: Path, seed: int) -> int:
         """Write the header and leave a hole behind it; returns the tiles of the full resolution."""
         random = np.random.default_rng(seed)
-        counts = [self._byte_counts(side, random) for side in self.levels()]
+        counts = [self._byte_counts(shape, random) for shape in self.levels()]
         lengths = [
-            len(self._ifd(side, np.zeros_like(count), count, 0, 0))
-            for side, count in zip(self.levels(), counts, strict=True)
+            len(self._ifd(shape, np.zeros_like(count), count, 0, 0))
+            for shape, count in zip(self.levels(), counts, strict=True)
         ]
         position = 8 + sum(lengths)
         offsets = []
@@ -47,26 +49,29 @@ class Cog:
             position = int(ends[-1])
         offsets.reverse()
         header = b"II*\0" + struct.pack("<I", 8)
-        for number, (side, count) in enumerate(zip(self.levels(), counts, strict=True)):
+        for number, (shape, count) in enumerate(zip(self.levels(), counts, strict=True)):
             following = 8 + sum(lengths[: number + 1]) if number < self.overviews else 0
-            header += self._ifd(side, offsets[number], count, len(header), following)
+            header += self._ifd(shape, offsets[number], count, len(header), following)
         with path.open("wb") as file:
             file.write(header)
             file.truncate(position)
         return len(counts[0])
 
-    def _byte_counts(self, side: int, random: np.random.Generator) -> np.ndarray:
-        tiles = (-(-side // self.tile)) ** 2
+    def _byte_counts(self, shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+        tiles = -(-shape[0] // self.tile) * -(-shape[1] // self.tile)
         return random.normal(self.mean_tile_bytes, self.mean_tile_bytes / 6, tiles).clip(2000).astype(np.int64)
 
-    def _ifd(self, side: int, offsets: np.ndarray, counts: np.ndarray, start: int, following: int) -> bytes:
-        full = side == self.size
+    def _ifd(
+        self, shape: tuple[int, int], offsets: np.ndarray, counts: np.ndarray, start: int, following: int
+    ) -> bytes:
+        height, width = shape
+        full = height == self.size
         x, y = self.origin
         keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, self.epsg)
         tags: list[tuple[int, int, tuple[float, ...] | np.ndarray]] = [
             *([] if full else [(254, LONG, (1,))]),
-            (256, SHORT, (side,)),
-            (257, SHORT, (side,)),
+            (256, SHORT, (width,)),
+            (257, SHORT, (height,)),
             (258, SHORT, (self.bits,)),
             (259, SHORT, (8,)),
             (262, SHORT, (1,)),
@@ -108,5 +113,5 @@ SENTINEL_2 = {
     },
     **{name: Cog(size=1830, overviews=1, resolution=60.0) for name in ("B01", "B09")},
 }
-"""The 13 assets of a Sentinel-2 L2A scene as GDAL's COG driver writes them with tiles of 1,024 pixels (it halves until an
-image fits one tile): 744 tiles at full resolution."""
+"""The 13 assets of a Sentinel-2 L2A scene as GDAL's COG driver writes them with tiles of 1,024 pixels (it halves until
+an image fits one tile): 744 tiles at full resolution."""

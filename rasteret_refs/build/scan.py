@@ -44,6 +44,8 @@ _SHARE = 0.97
 """Of the files seen, so many must fit into the first request: a second one costs a whole round trip."""
 _OWN_THREAD = 1024 * 1024
 """Bytes of header from which on parsing leaves the event loop's thread."""
+_GRACE = 1.0
+"""Seconds that a stopped scan waits for answers on their way: a build that goes on need not ask for them again."""
 _BATCH = 256
 _BATCH_SECONDS = 0.05
 
@@ -179,7 +181,10 @@ class _Scanner:
             self._done.put_nowait(error)
 
     async def stop(self, producer: "asyncio.Task[None]") -> None:
-        """Cancel what is still under way and wait for it."""
+        """Cancel what is still under way and wait for it; with a journal, answers on their way are still noted."""
+        producer.cancel()
+        if self._journal is not None and self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GRACE)
         tasks = [producer, *self._tasks]
         for task in tasks:
             task.cancel()
