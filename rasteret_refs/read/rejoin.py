@@ -28,7 +28,7 @@ class RejoinedArray(BackendArray):
     reader
         What reads them.
     arrays
-        Of equal shape.
+        Of equal shape and dtype.
     source
         Which of `arrays` holds each position of the first dimension.
     """
@@ -38,7 +38,7 @@ class RejoinedArray(BackendArray):
         self.arrays = arrays
         self.source = source
         self.shape = arrays[0].shape
-        self.dtype = np.result_type(*(array.dtype for array in arrays))
+        self.dtype = arrays[0].dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[Any]:
         outer = indexing.IndexingSupport.OUTER
@@ -64,13 +64,13 @@ def rejoined(reader: Reader, group: str, arrays: Mapping[str, ReferencedArray]) 
     -------
     dict
         The array for each such asset; None for the variants that went into one. Variants of another shape (another
-        number of bands) stay by themselves.
+        number of bands) or dtype stay by themselves: every pixel keeps the dtype that its TIFF has.
     """
     variants: dict[str, list[str]] = {}
     for name, array in arrays.items():
         found = _VARIANT.match(name)
         base = arrays.get(found["asset"]) if found is not None else None
-        if found is not None and base is not None and base.shape == array.shape and base.dims == array.dims:
+        if found is not None and base is not None and _alike(base, array):
             variants.setdefault(found["asset"], []).append(name)
     result: dict[str, RejoinedArray | None] = {}
     for asset, names in variants.items():
@@ -79,6 +79,10 @@ def rejoined(reader: Reader, group: str, arrays: Mapping[str, ReferencedArray]) 
         result[asset] = RejoinedArray(reader, tuple(arrays[name] for name in order), source)
         result |= dict.fromkeys(names)
     return result
+
+
+def _alike(base: ReferencedArray, array: ReferencedArray) -> bool:
+    return (base.shape, base.dims, base.dtype) == (array.shape, array.dims, array.dtype)
 
 
 def _sources(reader: Reader, group: str, asset: str, order: list[str], scenes: int) -> npt.NDArray[np.int64]:

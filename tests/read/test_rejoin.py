@@ -15,9 +15,9 @@ from tests.read.conftest import noise, write_cog
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     directory = tmp_path_factory.mktemp("profiles")
-    options = [{}, {"compress": "zstd"}, {}, {"dtype": "uint8"}, {"predictor": 1, "compress": "lzw"}, {}]
+    options = [{}, {"compress": "zstd"}, {}, {"compress": "lzw"}, {"predictor": 1, "compress": "lzw"}, {}]
     return [
-        write_cog(directory / f"{n}.tif", noise((1, 300, 310), option.get("dtype", "uint16"), n), nodata=0, **option)
+        write_cog(directory / f"{n}.tif", noise((1, 300, 310), "uint16", n), nodata=0, **option)
         for n, option in enumerate(options)
     ]
 
@@ -64,3 +64,15 @@ def test_overviews_are_put_together_as_well(refs, files):
 def test_dask_reads_the_same(refs):
     lazy = xr.open_dataset(refs, engine="rasteret_refs", chunks={})
     xr.testing.assert_equal(lazy.compute(), xr.open_dataset(refs, engine="rasteret_refs").load())
+
+
+def test_pixels_of_another_dtype_stay_by_themselves(tmp_path):
+    dtypes = ("uint16", "uint16", "uint8")
+    paths = [write_cog(tmp_path / f"{n}.tif", noise((1, 300, 310), dtype, n)) for n, dtype in enumerate(dtypes)]
+    scenes = [Scene(id=f"s{n}", assets=(Asset(name="red", href=str(path)),)) for n, path in enumerate(paths)]
+    build(scenes, tmp_path / "mixed.refs", axis="scene")
+    dataset = xr.open_dataset(tmp_path / "mixed.refs", engine="rasteret_refs")
+    (other,) = set(dataset.data_vars) - {"red"}
+    assert (dataset.red.dtype, dataset[other].dtype) == (np.dtype("uint16"), np.dtype("uint8"))
+    with rasterio.open(paths[2]) as file:
+        np.testing.assert_array_equal(dataset[other][2], file.read(1))
