@@ -6,27 +6,26 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rasteret_refs.collection_growth import Growing
+from rasteret_refs.collection_labels import Labelling
 from rasteret_refs.collection_trust import Trusting
+from rasteret_refs.collection_views import Viewing
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.compute as pc
     import xarray as xr
 
     from rasteret_refs.build.run import Axis, BuildReport, Layout
     from rasteret_refs.build.scan import OnError
-    from rasteret_refs.ml.annotating import Change
-    from rasteret_refs.ml.splits import LeakageReport
     from rasteret_refs.read.groups import Groups
     from rasteret_refs.read.reader import Reader
     from rasteret_refs.refset.views import View
     from rasteret_refs.sources.radiometry import Origin
 
 
-class Collection(Growing, Trusting):
+class Collection(Viewing, Labelling, Growing, Trusting):
     """A reference set, or some scenes of one: a table of scenes, and their pixels as lazy arrays.
 
     `where`, `subset`, `select` and `latest` give views: collections of fewer scenes over the same set, nothing copied.
@@ -74,12 +73,19 @@ class Collection(Growing, Trusting):
         self.report: BuildReport | None = None
         """What the build did, on a collection that `build` returned."""
 
-    def _with(self, view: "View") -> "Collection":
+    def _with(self, view: "View") -> Self:
         """The same set, other scenes or columns; the reader and its caches are shared."""
         other = copy.copy(self)
         other.__dict__.update(reader=self.reader, view=view)
         other.__dict__.pop("groups", None)
         return other
+
+    def _reopen(self) -> None:
+        """Bring this collection up to date with its set."""
+        kept = {"storage": self.storage, "allow": self.allow, "check_sources": self.check_sources}
+        fresh, report = type(self)(self.location, **kept), self.report  # type: ignore[arg-type]
+        self.__dict__.clear()
+        self.__dict__.update(fresh.__dict__, report=report)
 
     @cached_property
     def reader(self) -> "Reader":
@@ -99,82 +105,6 @@ class Collection(Growing, Trusting):
         from rasteret_refs.read.groups import list_groups, narrowed
 
         return narrowed(list_groups(self.refset.metadata), self.view)
-
-    def where(self, expression: "str | pc.Expression") -> "Collection":
-        """Narrow to the scenes for which an expression is true.
-
-        Parameters
-        ----------
-        expression
-            CQL2 text, as STAC has it (`split = 'train' AND "eo:cloud_cover" < 20`), or a pyarrow expression.
-
-        Raises
-        ------
-        QueryError
-            It names no column, or is not understood.
-        """
-        return self._with(self.view.where(expression))
-
-    def subset(
-        self,
-        bbox: Sequence[float] | None = None,
-        *,
-        intersects: Any = None,
-        geometry: Any = None,
-        datetime: Any = None,
-        **values: Any,
-    ) -> "Collection":
-        """Narrow by place, time and the values of columns: all conditions must hold.
-
-        Parameters
-        ----------
-        bbox
-            (west, south, east, north) in degrees; west > east crosses the antimeridian. Compared with the footprints'
-            boxes.
-        intersects, geometry
-            A geometry in degrees that footprints share a point with: GeoJSON, or anything with `__geo_interface__`. Two
-            names for one thing.
-        datetime
-            A time or period, `"2024-01/2024-06"`, or a pair of datetimes.
-        **values
-            Column = value, or a list of values: `split="train"`, `**{"grid:code": "MGRS-43PGQ"}`.
-
-        Raises
-        ------
-        QueryError
-            No such column, or a condition that is not understood.
-        """
-        from rasteret_refs.refset.views_subset import subset_rows
-
-        view = self.view
-        for shape in (intersects, geometry):
-            if shape is not None:
-                view = view.take(subset_rows(view.table, intersects=shape))
-        return self._with(view.take(subset_rows(view.table, bbox=bbox, datetime=datetime, values=values)))
-
-    def select(self, ids: Sequence[str]) -> "Collection":
-        """Narrow to scenes by their ids.
-
-        Raises
-        ------
-        QueryError
-            Ids that are not here.
-        """
-        return self._with(self.view.select(ids))
-
-    def latest(self, *, by: Sequence[str] | None = None, within: float = 1.0) -> "Collection":
-        """Keep the latest of each set of duplicates: one acquisition that was processed or published several times.
-
-        Parameters
-        ----------
-        by
-            Columns that duplicates share; None: grid, collection and platform.
-        within
-            Seconds by which their times may differ.
-        """
-        from rasteret_refs.refset.views_subset import latest_rows
-
-        return self._with(self.view.take(latest_rows(self.scenes, by=by, within=within)))
 
     def to_xarray(
         self,

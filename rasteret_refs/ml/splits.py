@@ -272,7 +272,7 @@ class LeakageReport:
         return f"units {sizes}; overlapping footprints of different splits: {pairs}"
 
 
-def leakage(bounds: Floats, splits: Strings) -> LeakageReport:
+def leakage(bounds: Floats, splits: Strings, owners: npt.NDArray[np.int64] | None = None) -> LeakageReport:
     """Count overlaps (of positive area) between footprints of different splits.
 
     Parameters
@@ -281,6 +281,8 @@ def leakage(bounds: Floats, splits: Strings) -> LeakageReport:
         (west, south, east, north), shape `(n, 4)`, in one CRS; boxes that only touch do not overlap.
     splits
         Names, shape `(n,)`; `DROPPED` units are left out.
+    owners
+        Where given, pairs of one owner (a grid) are left out; shape `(n,)`.
     """
     names, counts = np.unique(splits, return_counts=True)
     order = np.argsort(bounds[:, 0], kind="stable")
@@ -296,6 +298,8 @@ def leakage(bounds: Floats, splits: Strings) -> LeakageReport:
             & (boxes[later, 3] > boxes[first, 1])
             & (labels[later] != labels[first])
         )
+        if owners is not None:
+            shared &= owners[order][later] != owners[order][first]
         for other in labels[later][shared]:
             low, high = sorted((str(labels[first]), str(other)))
             overlaps[low, high] = overlaps.get((low, high), 0) + 1

@@ -14,8 +14,8 @@ from rasteret_refs.read.dataset import open_group
 from rasteret_refs.read.decode import decode
 from rasteret_refs.read.engine import RefsBackendEntrypoint, group_path
 from rasteret_refs.read.scenes import one_scene
+from rasteret_refs.refset.labels import coordinate_values
 from rasteret_refs.refset.views import View, grid_of
-from rasteret_refs.virtual.coordinates import fixed_width
 
 if TYPE_CHECKING:
     from rasteret_refs.read.reader import Reader
@@ -89,7 +89,7 @@ def _only_grid(view: View, factor: int) -> str | None:
         raise QueryError("expected scenes, got a view without any")
     if len(grids) > 1:
         raise QueryError(f"expected group= to name one of {grids}: the scenes lie in several, at factor {factor}")
-    return grids[0] or None
+    return grids[0]
 
 
 def _rows(reader: "Reader", view: View, path: str) -> npt.NDArray[np.int64] | None:
@@ -113,5 +113,5 @@ def _with_columns(dataset: xr.Dataset, view: View) -> xr.Dataset:
     ids = pa.array(dataset["id"].to_numpy().astype(str).tolist(), pa.string())
     at = pc.index_in(ids, view.table["id"].combine_chunks())
     dims = dataset["id"].dims
-    values = {name: (dims, fixed_width(name, column.take(at).to_pylist())) for name, column in wanted.items()}
-    return dataset.assign_coords(values)
+    found = {name: coordinate_values(column.take(at)) for name, column in wanted.items()}
+    return dataset.assign_coords({name: (dims, values) for name, values in found.items() if values is not None})

@@ -79,6 +79,11 @@ class OpenedRefset:
         return self._sealed.files.location
 
     @property
+    def sealed(self) -> SealedSet:
+        """The set's files, each compared with the seal when it is read."""
+        return self._sealed
+
+    @property
     def seal(self) -> Seal:
         """The contents of `refs.json`."""
         return self._sealed.seal

@@ -71,7 +71,11 @@ def select_rows(table: pa.Table, expression: str | pc.Expression) -> npt.NDArray
     """
     if isinstance(expression, pc.Expression):
         return _rows_of_arrow_expression(table, expression)
-    mask = _Evaluator(table).evaluate(_parse(expression))
+    return _true_rows(table, _parse(expression), expression)
+
+
+def _true_rows(table: pa.Table, node: Any, expression: str) -> npt.NDArray[np.int64]:
+    mask = _Evaluator(table).evaluate(node)
     if isinstance(mask, pa.Scalar):
         mask = pa.array(np.full(table.num_rows, bool(mask.as_py())))
     if not pa.types.is_boolean(mask.type):
@@ -79,6 +83,64 @@ def select_rows(table: pa.Table, expression: str | pc.Expression) -> npt.NDArray
     selected = pc.fill_null(mask, fill_value=False)
     chunks = selected.combine_chunks() if isinstance(selected, pa.ChunkedArray) else selected
     return np.flatnonzero(chunks.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+class Condition:
+    """One of several conditions that all must hold.
+
+    Attributes
+    ----------
+    names
+        Columns that it names; None: unknown.
+    """
+
+    def __init__(self, node: Any, text: Any) -> None:
+        self._node = node
+        self._text = text
+        self.names: frozenset[str] | None = None if isinstance(node, pc.Expression) else frozenset(_names(node))
+
+    def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """Whether it holds, row by row; null counts as not.
+
+        Raises
+        ------
+        QueryError
+            As `select_rows` says.
+        """
+        keep = np.zeros(table.num_rows, bool)
+        if isinstance(self._node, pc.Expression):
+            keep[_rows_of_arrow_expression(table, self._node)] = True
+        else:
+            keep[_true_rows(table, self._node, self._text)] = True
+        return keep
+
+
+def conditions(expression: str | pc.Expression) -> list[Condition]:
+    """Take an expression apart into conditions that all must hold, so that each can be decided where it is cheapest.
+
+    Parameters
+    ----------
+    expression
+        CQL2 text; a pyarrow expression is one condition.
+    """
+    if isinstance(expression, pc.Expression):
+        return [Condition(expression, expression)]
+    pending, found = [_parse(expression)], []
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Mapping) and str(node.get("op", "")).lower() == "and":
+            pending += node["args"]
+        else:
+            found.append(Condition(node, expression))
+    return found
+
+
+def _names(node: Any) -> set[str]:
+    """Columns that a node of CQL2's JSON form names."""
+    if isinstance(node, Mapping):
+        own = {str(node["property"]).partition(".")[0]} if "property" in node else set()
+        return own.union(*(_names(member) for member in node.values()))
+    return set().union(*map(_names, node)) if isinstance(node, list) else set()
 
 
 def _rows_of_arrow_expression(table: pa.Table, expression: pc.Expression) -> npt.NDArray[np.int64]:

@@ -85,6 +85,40 @@ class View:
             raise QueryError(f"expected ids of the {len(self)} scenes here, got {missing[:_SHOWN]}{more}")
         return self.take(found.to_numpy(zero_copy_only=False))
 
+    def carrying(
+        self,
+        columns: Mapping[str, pa.Array],
+        along_scenes: frozenset[str],
+        *,
+        tiles: pa.Table | None = None,
+        record: Mapping[str, Any] | None = None,
+    ) -> "View":
+        """Add columns of one value for each scene of the view, labels by tile, and what is to be recorded of them."""
+        whole = {name: self._over_all(name, values) for name, values in columns.items()}
+        return replace(
+            self,
+            columns={**self.columns, **whole},
+            along_scenes=self.along_scenes | along_scenes,
+            tiles=self.tiles if tiles is None else tiles,
+            record={**self.record, **(record or {})},
+        )
+
+    def _over_all(self, name: str, values: pa.Array) -> pa.Array:
+        """Values of the view's scenes as a column of the whole table; other scenes keep theirs, or have none."""
+        if self.rows is None:
+            return values
+        count = int(self.refset.scenes.num_rows)
+        at = np.full(count, -1, np.int64)
+        at[self.rows] = np.arange(len(self.rows))
+        spread = values.take(pa.array(at, mask=at < 0))
+        table = with_columns(self.refset.scenes, self.columns)
+        if name not in table.column_names:
+            return spread
+        old = table[name].combine_chunks()
+        if old.type != values.type:
+            return spread
+        return pc.if_else(pa.array(at >= 0), spread, old)
+
     @cached_property
     def places(self) -> Mapping[str, Rows]:
         """Where the view's scenes lie: grid → their numbers along its scene axis, ascending.
