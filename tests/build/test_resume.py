@@ -49,13 +49,14 @@ def test_a_killed_build_goes_on_and_the_set_is_that_of_an_uninterrupted_one(many
     out = tmp_path / "out" / "x.refs"
     urls = [f"{server_process.url}{number}.tif" for number in range(many)]
     (tmp_path / "list.txt").write_text("\n".join(urls))
-    command = [
-        sys.executable, "-c",
-        "import sys; import rasteret_refs as rr; import rasteret_refs.objects.client as c;"
-        "c.DEFAULT_CONCURRENCY = 4; c.Objects.__init__.__kwdefaults__['concurrency'] = 4;"
-        "rr.build(sys.argv[1], sys.argv[2])",
-        str(tmp_path / "list.txt"), str(out),
-    ]  # fmt: skip
+    program = """if True:
+        import sys
+        import rasteret_refs as rr
+        from rasteret_refs.objects.client import Objects
+        Objects.__init__.__kwdefaults__["concurrency"] = 4  # few are under way when it is killed
+        rr.build(sys.argv[1], sys.argv[2])
+    """
+    command = [sys.executable, "-c", program, str(tmp_path / "list.txt"), str(out)]
     process = subprocess.Popen(command)
     journal = journal_path(out)
     deadline = time.monotonic() + 60
