@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import warm
 import zarr
 
 import rasteret_refs as rr
@@ -9,6 +10,7 @@ import rasteret_refs as rr
 
 def prepare(job):
     """Open the array; let Zarr fetch as many chunks at once as the others do."""
+    warm.up()
     zarr.config.set({"async.concurrency": 256})
     return zarr.open_group(rr.plain_store(job["refs"]), mode="r", zarr_format=2, use_consolidated=False)[
         "factor_1/image"

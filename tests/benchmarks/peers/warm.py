@@ -3,7 +3,10 @@
 
 def up():
     """Import."""
+    import aiohttp  # noqa: F401
     import dask.array  # noqa: F401
+    import fsspec.implementations.http
+    import fsspec.implementations.local  # noqa: F401
     import imagecodecs
     import odc.geo.overlap  # noqa: F401
     import pyarrow.compute
