@@ -1,4 +1,4 @@
-"""Publishing: immutable versions, `refs.json` last, cards with licence and attribution, and sets that open from there."""
+"""Publishing: immutable versions, `refs.json` last, cards with licence and attribution; the sets open from there."""
 
 import sys
 import types
