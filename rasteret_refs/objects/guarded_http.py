@@ -7,7 +7,7 @@ read through aiohttp, whose resolver and redirections can be watched; connection
 import asyncio
 import socket
 import weakref
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies
@@ -27,7 +27,9 @@ class GuardedHttp:
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self._sessions: dict[asyncio.AbstractEventLoop, tuple[Any, Any]] = {}
+        """Of each loop: the session, and the generator that closes it with the loop."""
+        weakref.finalize(self, _close_all, self._sessions)
 
     async def get(
         self, url: str, start: int, stop: int | None, *, headers: Mapping[str, str], seconds: float
@@ -60,6 +62,8 @@ class GuardedHttp:
                 if urlsplit(target).netloc != urlsplit(place).netloc:
                     headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
                 place = target
+        except UnauthorisedSourceError:
+            raise
         except RefusedAddressError as error:
             raise UnauthorisedSourceError(f"{url}: {error}") from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -81,13 +85,13 @@ class GuardedHttp:
         import aiohttp
 
         loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
+        session, _ = self._sessions.get(loop, (None, None))
         if session is None or session.closed:
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS, resolver=_resolver(self._authority))
             session = aiohttp.ClientSession(connector=connector, trust_env=True, auto_decompress=False)
-            self._sessions[loop] = session
-            self._closing = _close_with_loop(session)
-            await anext(self._closing)
+            closing = _close_with_loop(self._sessions, loop, session)
+            self._sessions[loop] = session, closing
+            await anext(closing)
         return session
 
 
@@ -95,12 +99,22 @@ class RefusedAddressError(OSError):
     """An address that may not be connected to."""
 
 
-async def _close_with_loop(session: Any) -> Any:
+async def _close_with_loop(
+    sessions: dict[asyncio.AbstractEventLoop, tuple[Any, Any]], loop: asyncio.AbstractEventLoop, session: Any
+) -> AsyncIterator[None]:
     """Close the session when its loop shuts down: `asyncio.run` closes asynchronous generators just before."""
     try:
         yield
     finally:
+        sessions.pop(loop, None)
         await session.close()
+
+
+def _close_all(sessions: dict[asyncio.AbstractEventLoop, tuple[Any, Any]]) -> None:
+    """Close what is open when nobody needs it any more: on loops that still run, in whichever thread."""
+    for loop, (session, _) in list(sessions.items()):
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(session.close(), loop)
 
 
 def _resolver(authority: Authority) -> Any:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rasteret_refs.errors import RasteretRefsError
+from rasteret_refs.errors import RasteretRefsError, UnauthorisedSourceError
 
 if TYPE_CHECKING:
     from rasteret_refs.read.reader import Reader
@@ -45,6 +45,11 @@ def check_pixels(reader: "Reader", count: int, *, seed: int | None = None) -> Pi
         Tiles; all of them where the set has no more.
     seed
         Chooses the same tiles again; None: others each time.
+
+    Raises
+    ------
+    UnauthorisedSourceError
+        The set leads where it may not: that is no matter of single tiles.
     """
     documents = reader.refset.metadata
     paths = sorted(
@@ -83,6 +88,8 @@ def _problems(reader: "Reader", places: list[tuple[str, int]]) -> list[TileProbl
         windows.append(Window(array=array, key=key))
     try:
         reader.read_many(windows)
+    except UnauthorisedSourceError:
+        raise
     except RasteretRefsError as error:
         if len(places) > 1:
             return [problem for place in places for problem in _problems(reader, [place])]

@@ -20,6 +20,13 @@ REQUEST_BYTES = 8 * 1024 * 1024
 better."""
 
 
+LARGE_TILE = 64 * 1024 * 1024
+"""Decoded bytes from which on a tile's encoded size is looked at before it is asked for."""
+
+LARGEST_RATIO = 5_000
+"""Decoded bytes for one encoded byte that a large tile may have: five times what Deflate reaches."""
+
+
 class Target(NamedTuple):
     """Where a part of a tile goes."""
 
@@ -81,7 +88,15 @@ def gather_jobs(
 def plan_fetches(
     jobs: Sequence[Job], locations: Locations, wanted: dict[str, list[tuple[ByteRange, Job]]], inlined: "Inlined"
 ) -> None:
-    """Sort jobs of one array by what brings their bytes: ranges by object into `wanted`, others into `inlined`."""
+    """Sort jobs of one array by what brings their bytes: ranges by object into `wanted`, others into `inlined`.
+
+    Raises
+    ------
+    DecodeError
+        A large tile has so few bytes that it can only be a bomb.
+    """
+    if jobs and jobs[0].array.chunk_bytes > LARGE_TILE:
+        _refuse_bombs(jobs, locations)
     offsets, sizes = locations.offsets.tolist(), locations.sizes.tolist()
     for job, url, offset, size, data in zip(jobs, locations.urls, offsets, sizes, locations.inlined, strict=True):
         if url is None:
@@ -90,6 +105,17 @@ def plan_fetches(
             continue
         job.url, job.offset = url, offset
         wanted.setdefault(url, []).append((ByteRange(start=offset, stop=offset + size), job))
+
+
+def _refuse_bombs(jobs: Sequence[Job], locations: Locations) -> None:
+    for job, url, size, data in zip(jobs, locations.urls, locations.sizes.tolist(), locations.inlined, strict=True):
+        encoded = size if data is None else len(data)
+        if encoded * LARGEST_RATIO < job.array.chunk_bytes:
+            raise DecodeError(
+                f"expected a tile of {job.array.chunk_bytes} bytes to have {job.array.chunk_bytes // LARGEST_RATIO} "
+                f"encoded bytes or more, got {encoded}: chunk {job.array.chunk_key(job.number)} of {job.array.path}, "
+                f"{url or 'inlined in its manifest'}"
+            )
 
 
 class Inlined:

@@ -1,0 +1,85 @@
+"""Sets as a stranger could make them: sealed without a flaw, and hostile in what they say."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+
+from rasteret_refs.refset.layout import SEAL, ZMETADATA, record_name
+from rasteret_refs.refset.manifest import read_record, record_bytes
+from rasteret_refs.refset.seal import FileHash, Seal
+
+IMAGE = "factor_1/image"
+
+
+def forged(
+    base: Path,
+    out: Path,
+    *,
+    url: str | None = None,
+    sources: tuple[str, ...] | None = None,
+    storage: dict[str, Any] | None = None,
+    documents: Callable[[dict[str, Any]], None] | None = None,
+    columns: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    array: str = IMAGE,
+) -> Path:
+    """Copy a set with other references, prefixes, hints or metadata, and seal it anew: nobody here "wrote" it.
+
+    Parameters
+    ----------
+    url
+        Replaces the first object of `array`.
+    sources
+        Prefixes of the new seal; None: those of the base.
+    documents
+        Changes the Zarr metadata in place.
+    columns
+        Changes the columns of the first record file of `array`.
+    """
+    shutil.copytree(base, out)
+    seal = Seal.from_bytes((out / SEAL).read_bytes(), str(out))
+    files, records = dict(seal.files), {path: list(table) for path, table in seal.records.items()}
+    if documents is not None:
+        document = json.loads((out / ZMETADATA).read_text())
+        documents(document["metadata"])
+        data = json.dumps(document).encode()
+        (out / ZMETADATA).write_bytes(data)
+        files[ZMETADATA] = FileHash.of(data)
+    if url is not None or columns is not None:
+        name = record_name(array, 0)
+        table = read_record((out / name).read_bytes())
+        found = {column: table[column].to_pylist() for column in table.column_names}
+        if url is not None:
+            first = found["path"][0]
+            found["path"] = [url if path == first else path for path in found["path"]]
+        if columns is not None:
+            found = columns(found)
+        new = pa.table(
+            {
+                "path": pa.array(found["path"], pa.string()).dictionary_encode(),
+                "offset": pa.array(found["offset"], pa.int64()),
+                "size": pa.array(found["size"], pa.int64()),
+                "raw": pa.array(found["raw"], pa.binary()).dictionary_encode(),
+            },
+        ).cast(table.schema)
+        data = record_bytes(new)
+        (out / name).write_bytes(data)
+        records[array][0] = FileHash.of(data)
+    new_seal = Seal(
+        layout=seal.layout,
+        record_size=seal.record_size,
+        sources=seal.sources if sources is None else sources,
+        recipe=seal.recipe,
+        storage=seal.storage if storage is None else storage,
+        versions=seal.versions,
+        files=files,
+        records={path: tuple(table) for path, table in records.items()},
+        previous=seal.previous,
+    )
+    with mock.patch("rasteret_refs.refset.seal.refuse_secrets_within"):  # a stranger's library refuses nothing
+        (out / SEAL).write_bytes(new_seal.to_bytes())
+    return out
