@@ -96,7 +96,7 @@ def _values(table: pa.Table, name: str) -> list[Any]:
 
 
 def _latest(table: pa.Table) -> datetime | None:
-    times = pc.coalesce(table["datetime"], table["start_datetime"])
+    times = pc.coalesce(*(table[name] for name in ("datetime", "start_datetime") if name in table.column_names))
     newest: datetime | None = pc.max(times).as_py()
     return newest
 

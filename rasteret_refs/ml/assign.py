@@ -173,7 +173,8 @@ def _origins(table: pa.Table) -> list[str]:
 
 
 def _times(table: pa.Table) -> npt.NDArray[np.datetime64]:
-    columns = [pc.cast(table[name], pa.timestamp("us", "UTC")) for name in ("datetime", "start_datetime")]
+    names = [name for name in ("datetime", "start_datetime") if name in table.column_names]
+    columns = [pc.cast(table[name], pa.timestamp("us", "UTC")) for name in names]
     values = pc.coalesce(*columns)
     _refuse_missing(table, np.asarray(pc.is_null(values)), "a datetime")
     return np.asarray(pc.cast(values, pa.timestamp("us")), "datetime64[us]")

@@ -68,18 +68,20 @@ def _images(view: View) -> list[tuple[str, str | None, Place, tuple[int, int]]]:
     """Grid, scene where each has its own, place and (height, width) of what is cut."""
     sealed = view.refset.sealed
     shapes: dict[str, tuple[int, int]] = {}
+    names: dict[str, str] = {}
     for key, attributes in sealed.documents.items():
         path, _, leaf = key.rpartition("/")
         group = path.rpartition("/")[0]
         if leaf == ".zattrs" and group.rpartition("/")[2] == "factor_1" and is_image(attributes):
             height, width = sealed.documents[f"{path}/.zarray"]["shape"][-2:]
             shapes[group] = (height, width)
+            names[group] = path.rpartition("/")[2]
     found: list[tuple[str, str | None, Place, tuple[int, int]]] = []
     for group, shape in shapes.items():
         grid = grid_of(group)
         if grid not in view.places:
             continue
-        where = places(sealed, group)
+        where = places(sealed, group, names[group])
         if isinstance(where, Place):
             found.append((grid, None, where, shape))
             continue

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,8 @@ RESERVED: Final = (
     "type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "collection", "datetime", "start_datetime",
     "end_datetime", "refs:group", "refs:index", "links", "assets",
 )  # fmt: skip
-"""Columns of every scene table, in order; a property of such a name is kept as `properties:<name>`."""
+"""Columns of every scene table, in order; a property of such a name is kept as `properties:<name>`. The ends of periods
+are left out where no scene has one: STAC allows no null there."""
 
 ASSET_FIELDS: Final = pa.schema([
     ("href", pa.string()),
@@ -109,10 +111,10 @@ def scene_table(
         "geometry": pa.array([record.get("geometry") for record in records], pa.binary()),
         "bbox": _bbox_column(records, summaries),
         "collection": pa.array([record.get("collection") for record in records], pa.string()),
-        **times,
+        **{name: values for name, values in times.items() if name == "datetime" or values.null_count < len(values)},
         "refs:group": pa.array([None if p is None else p.group for p in firsts], pa.string()),
         "refs:index": pa.array([None if p is None else p.index for p in firsts], pa.int64()),
-        "links": pa.array([[]] * len(ids), LINKS),
+        "links": pa.array([_links(record.get("collection")) for record in records], LINKS),
         "assets": _assets_column(records, [by_scene.get(scene, {}) for scene in ids]),
         **_property_columns(records),
     }
@@ -123,6 +125,13 @@ def scene_table(
     except pa.ArrowInvalid as error:
         raise RefsetError(f"scene table: expected columns of {len(ids)} rows: {error}") from error
     return _with_metadata(table, [summary for summary in summaries if summary is not None])
+
+
+def _links(collection: str | None) -> list[dict[str, str | None]]:
+    """Links of an item: one that names its collection must have a link to it (STAC 1.1, item specification)."""
+    if collection is None:
+        return []
+    return [{"href": quote(collection), "rel": "collection", "type": "application/json", "title": None}]
 
 
 def concatenated(old: pa.Table, new: pa.Table) -> pa.Table:

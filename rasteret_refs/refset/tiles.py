@@ -47,6 +47,7 @@ TILE_SCHEMA: Final = pa.schema([
 where each has tiles of its own, else null; `bounds` are in units of `crs`, `bbox` in degrees; `url` is null and
 `inlined` true where there are no bytes in any object (a sparse tile)."""
 
+_OF_PLACES: Final = frozenset({"crs", "bounds", "bbox"})
 _OF_ARRAYS: Final = frozenset({"asset", "array", "group", "factor"})
 _FACTOR: Final = re.compile(r"(?:^|/)factor_(\d+)(?:__\d+x\d+)?$")
 _VARIANT: Final = re.compile(r"__[0-9a-f]{8}$")
@@ -133,6 +134,7 @@ class _Stream:
         self.batch = batch
         self.sealed = view.refset.sealed
         self._ids: dict[str, list[str]] = {}
+        self._held: dict[str, npt.NDArray[np.bool_] | None] = {}
         self._positions = {name: row for row, name in enumerate(view.table["id"].to_pylist())}
         self.labels = TileLabels(view.tiles if view.tiles is not None else view.refset.tiles())
         self.label_table = view.tiles if view.tiles is not None else view.refset.tiles()
@@ -201,7 +203,8 @@ class _Stream:
         axis, rows = axis[kept], rows[kept]
         if not len(axis):
             return
-        where = places(self.sealed, image.group)
+        nowhere = Place(crs=None, transform=None)
+        where = places(self.sealed, image.group, image.name) if needed & _OF_PLACES else nowhere
         step = max(1, self.batch // int(np.prod(image.numbers)))
         for start in range(0, len(axis), step):
             part = slice(start, start + step)
@@ -226,6 +229,12 @@ class _Stream:
 
     def _holding(self, image: _Image) -> npt.NDArray[np.bool_] | None:
         """Which scenes have the asset, in this array; None where the scene table does not tell."""
+        key = image.name if image.has_variants else image.asset
+        if key not in self._held:
+            self._held[key] = self._found_holding(image)
+        return self._held[key]
+
+    def _found_holding(self, image: _Image) -> npt.NDArray[np.bool_] | None:
         assets = self.view.table["assets"].combine_chunks()
         position = assets.type.get_field_index(image.asset)
         if position < 0 or assets.type.field(position).type.get_field_index("refs:array") < 0:

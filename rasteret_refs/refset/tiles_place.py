@@ -77,13 +77,15 @@ def _to_degrees(crs: str) -> Any:
     return Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
 
 
-def places(sealed: SealedSet, group: str) -> "Place | list[Place]":
+def places(sealed: SealedSet, group: str, image: str) -> "Place | list[Place]":
     """Where the images of a group lie.
 
     Parameters
     ----------
     group
         Path of a group that holds arrays.
+    image
+        Name of one of its arrays of pixels.
 
     Returns
     -------
@@ -98,15 +100,12 @@ def places(sealed: SealedSet, group: str) -> "Place | list[Place]":
             Place(crs=name or None, transform=tuple(row.tolist()) if np.isfinite(row).all() else None)
             for name, row in zip(crs, transforms, strict=True)
         ]
-    for key, attributes in documents.items():
-        path, _, leaf = key.rpartition("/")
-        if leaf == ".zattrs" and path.rpartition("/")[0] == group and is_image(attributes):
-            transform = attributes.get("spatial:transform")
-            return Place(
-                crs=_crs(attributes, documents.get(f"{group}/spatial_ref/.zattrs", {})),
-                transform=None if transform is None else tuple(map(float, transform)),
-            )
-    return Place(crs=None, transform=None)
+    attributes = documents.get(f"{group}/{image}/.zattrs", {})
+    transform = attributes.get("spatial:transform")
+    return Place(
+        crs=_crs(attributes, documents.get(f"{group}/spatial_ref/.zattrs", {})),
+        transform=None if transform is None else tuple(map(float, transform)),
+    )
 
 
 def is_image(attributes: Mapping[str, Any]) -> bool:

@@ -139,6 +139,11 @@ class View:
         # Only a later state of a set has dropped scenes: a fresh one is read without its table.
         return bool(self.refset.seal.previous) and DROPPED in self.refset.all_scenes.column_names
 
+    @cached_property
+    def _known_grids(self) -> frozenset[str]:
+        """Grids that assets of the set's scenes lie in, dropped ones included."""
+        return frozenset(_distinct(*_columns(_placed(self.refset.all_scenes))))
+
     def axis_rows(self, grid: str) -> Rows | None:
         """Numbers along a grid's scene axis of the view's scenes; None: all of them.
 
@@ -149,7 +154,7 @@ class View:
         """
         if not self.is_narrowed:
             return None
-        if grid not in self.places and grid in _distinct(*_columns(_placed(self.refset.all_scenes))):
+        if grid not in self.places and grid in self._known_grids:
             return np.empty(0, np.int64)
         return self.places[grid]
 
@@ -199,6 +204,7 @@ def _distinct(groups: Sequence[pa.Array], indices: Sequence[pa.Array]) -> dict[s
     grids = [grid_of(name) for name in codes.dictionary.to_pylist()]
     distinct = list(dict.fromkeys(grids))
     code = np.array([distinct.index(name) for name in grids], np.int64)[code] if grids else code
-    pairs = np.unique(np.stack([code, index], axis=1), axis=0)
+    longest = int(index.max()) + 1 if len(index) else 1
+    pairs = np.stack(np.divmod(np.unique(code * longest + index), longest), axis=1)
     starts = np.searchsorted(pairs[:, 0], np.arange(len(distinct) + 1))
     return {name: pairs[starts[k] : starts[k + 1], 1] for k, name in enumerate(distinct) if starts[k + 1] > starts[k]}

@@ -87,7 +87,8 @@ def save_view(view: View, out: str | os.PathLike[str], *, overwrite: bool = Fals
 def _axes(view: View, sealed: SealedSet) -> dict[str, Rows]:
     """Numbers along each grid's scene axis that are kept, in the order that they get: by time, then id."""
     ids = view.table["id"].combine_chunks()
-    times = pc.coalesce(*(view.table[name].combine_chunks() for name in ("datetime", "start_datetime")))
+    columns = [name for name in ("datetime", "start_datetime") if name in view.table.column_names]
+    times = pc.coalesce(*(view.table[name].combine_chunks() for name in columns))
     numbers = pc.fill_null(pc.cast(times, pa.int64()), np.iinfo(np.int64).max).to_numpy(zero_copy_only=False)
     texts = ids.to_pylist()
     found: dict[str, Rows] = {}
