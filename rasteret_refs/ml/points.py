@@ -1,6 +1,6 @@
 """Points and geometries as centres of chips, with the columns that came with them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,8 @@ def points_of(given: Any) -> Points:
                 columns = {str(name): np.asarray(table[name]) for name in names}
                 return _points(np.stack([columns[x], columns[y]] * 2, axis=1).astype(np.float64), columns)
         raise QueryError(f"expected columns longitude and latitude, lon and lat, or x and y, got {names}")
+    if not isinstance(given, Iterable):
+        raise QueryError(f"expected points as (longitude, latitude) or geometries, got {given!r}")
     values = list(given)
     if values and hasattr(values[0], "bounds"):
         return _points(np.array([geometry.bounds for geometry in values]), {})

@@ -1,6 +1,6 @@
 """Chips as series: one mosaic a period, from all scenes that a grid has in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,7 +178,7 @@ class SeriesSource(ChipSource):
             place = self._place(chips, number)
             blank = [one.fill(int(chips.scene[number])) for one in of.images for _ in range(one.bands)]
             for period, rows in enumerate(series.scenes):
-                layers = (SceneLayer(of, int(row), place) for row in rows)
+                layers = self._layers(rows, place)
                 fills = np.array(blank).reshape(-1, 1, 1)
                 mosaics.append(Mosaic(out=image[number, period], fill=fills, layers=layers, by_value=False))
         yield from fill(mosaics)
@@ -190,6 +190,10 @@ class SeriesSource(ChipSource):
             finish_all(steps, (yield [one.window for one in steps]))
         self._add_columns(batch, chips, where)
         return batch
+
+    def _layers(self, rows: Integers, place: Place) -> Iterator[SceneLayer]:
+        for row in rows:
+            yield SceneLayer(self.of, int(row), place)
 
     def _place(self, chips: Chips, number: int) -> Place:
         row, top, left = int(chips.scene[number]), int(chips.row[number]), int(chips.column[number])
