@@ -148,10 +148,14 @@ def build(
             )
             if progress is not None:
                 progress("write", 0, len(found.scenes))
+            table = scene_rows(found, plan)
+            assets = sum(len(entry.assets) for entry in found.scenes)
+            duplicates = sum(DUPLICATE_OF in entry.scene.properties for entry in found.scenes)
+            found.scenes.clear()  # the plan holds all offsets again, and writing takes memory too
             write_reference_set(
                 plan,
                 directory,
-                scenes=scene_rows(found, plan),
+                scenes=table,
                 failures=failure_rows(found.failures),
                 recipe=with_coordinates(recipe, coordinates),
                 storage=storage_hints,
@@ -161,15 +165,15 @@ def build(
             journal.close(remove=done)
     return BuildReport(
         out=Path(out),
-        scenes=len(found.scenes),
-        assets=sum(len(entry.assets) for entry in found.scenes),
+        scenes=table.num_rows,
+        assets=assets,
         failures=tuple(found.failures),
         requests=objects.traffic.requests,
         bytes=objects.traffic.bytes,
         seconds=time.monotonic() - began,
         layout=plan.layout,
         repeated=len(repeated),
-        duplicates=sum(DUPLICATE_OF in entry.scene.properties for entry in found.scenes),
+        duplicates=duplicates,
         resumed=journal.used,
     )
 

@@ -23,6 +23,8 @@ RECORD_SIZES: Final = (10_000, 25_000, 50_000, 100_000)
 RECORD_FILES: Final = 125
 """A greater record size is taken where one array's manifest would make more files than this. No greater than that:
 an append rewrites the last record file of each array."""
+STACKED_FILES: Final = 190
+"""The same for all record files of a stacked set together."""
 COMPRESSION_LEVEL: Final = 9
 """4 % smaller than level 3 at three times the time, little beside the rest; 19 would save 3 % more at ten times."""
 
@@ -35,8 +37,19 @@ SCHEMA: Final = pa.schema([
 """Columns of a record file. `raw` is null where a reference stands; `path` is empty where bytes are inlined."""
 
 
-def record_size_for(counts: list[int]) -> int:
-    """Return the record size for arrays with these chunk counts: the smallest that keeps the number of files low."""
+def record_size_for(counts: list[int], *, stacked: bool = False) -> int:
+    """Return the record size for arrays with these chunk counts: the smallest that keeps the number of files low.
+
+    Parameters
+    ----------
+    counts
+        Chunks of each array.
+    stacked
+        The layout is `stack`: few arrays of very many chunks, so that all their files together are bounded.
+    """
+    if stacked:
+        sizes = (size for size in RECORD_SIZES if sum(-(-count // size) for count in counts) <= STACKED_FILES)
+        return next(sizes, RECORD_SIZES[-1])
     largest = max(counts, default=0)
     return next((size for size in RECORD_SIZES if largest <= size * RECORD_FILES), RECORD_SIZES[-1])
 

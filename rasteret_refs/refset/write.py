@@ -77,7 +77,9 @@ def write_reference_set(
         raise RefsetError(f"{directory}: expected an empty directory to write into, got one with files")
     documents = hierarchy_metadata(plan.groups)
     manifests = dict(_manifests(plan))
-    size = record_size or record_size_for([len(manifest) for manifest in manifests.values()])
+    size = record_size or record_size_for(
+        [len(manifest) for manifest in manifests.values()], stacked=plan.layout == "stack"
+    )
     urls = _urls(manifests)
     records = {path: _write_records(directory, path, manifest, size) for path, manifest in manifests.items()}
     contents: dict[str, Any] = {SCENES: scenes_bytes(scenes)}
