@@ -22,11 +22,10 @@ from rasteret_refs.ml.splits import (
     time_split,
 )
 from rasteret_refs.refset.query import unknown_names
-from rasteret_refs.refset.views_subset import bounds_of
+from rasteret_refs.refset.views_subset import DUPLICATE_OF, bounds_of
 
 RECORDED = "splits"
 """Key of the recipe in `refs.json`: column → the rule that it was made by."""
-DUPLICATE_OF = "refs:duplicate_of"
 Strings = npt.NDArray[np.str_]
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from rasteret_refs.errors import QueryError
 from rasteret_refs.refset.geoparquet import DROPPED, RESERVED
 from rasteret_refs.refset.query import unknown_names
+from rasteret_refs.refset.views_subset import DUPLICATE_OF
 from rasteret_refs.virtual.names import RESERVED_IN_STACKS, name_problem
 
 _SHOWN: Final = 5
@@ -102,7 +103,7 @@ def _check_keys(keys: pa.Array, what: str) -> None:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    taken = [name for name in names if name in RESERVED or name in {DROPPED, "refs:duplicate_of"}]
+    taken = [name for name in names if name in RESERVED or name in {DROPPED, DUPLICATE_OF}]
     if taken:
         raise QueryError(f"expected names that the scene table does not use itself, got {_listed(taken)}; rename them")
     if not names:

@@ -16,6 +16,8 @@ from rasteret_refs.refset.wkb import summarise
 Rows = npt.NDArray[np.int64]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _UTC = pa.timestamp("us", "UTC")
+DUPLICATE_OF = "refs:duplicate_of"
+"""Column that a build fills for scenes that came with an id that another scene has."""
 PRODUCED = ("processing:datetime", "s2:generation_time", "created", "updated")
 """When a scene was made, in the order in which these are believed: the processing extension, Sentinel-2, STAC."""
 
@@ -75,6 +77,7 @@ def latest_rows(
     ----------
     by
         Columns that duplicates share. None: grid, footprint's box where grids are stacked, collection and platform.
+        Scenes that came with one id are duplicates in any case.
     within
         Seconds by which times of duplicates may differ from the one before: reprocessing moves them a little.
     order
@@ -96,7 +99,7 @@ def latest_rows(
         keys = [(*key, box) for key, box in zip(keys, _rounded_boxes(table), strict=True)]
     times = _instants(table, "start_datetime", "datetime")
     ranks = _ranks(table, order)
-    rows = sorted(range(table.num_rows), key=lambda row: (repr(keys[row]), _number(times[row]), row))
+    rows = sorted(_latest_of_ids(table, ranks), key=lambda row: (repr(keys[row]), _number(times[row]), row))
     kept: list[int] = []
     step = np.timedelta64(round(within * 1e6), "us")
     before: int | None = None
@@ -108,6 +111,19 @@ def latest_rows(
             kept.append(row)
         before = row
     return np.array(sorted(kept), np.int64)
+
+
+def _latest_of_ids(table: pa.Table, ranks: Sequence[tuple[str, int]]) -> list[int]:
+    """Rows without those whose id, as it came, a later row has as well."""
+    origins = table["id"].to_pylist()
+    if DUPLICATE_OF in table.column_names:
+        given = table[DUPLICATE_OF].to_pylist()
+        origins = [origin or own for origin, own in zip(given, origins, strict=True)]
+    latest: dict[str, int] = {}
+    for row, origin in enumerate(origins):
+        if origin not in latest or ranks[row] >= ranks[latest[origin]]:
+            latest[origin] = row
+    return list(latest.values())
 
 
 def _close(one: np.datetime64, other: np.datetime64, step: np.timedelta64) -> bool:

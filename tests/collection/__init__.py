@@ -1,0 +1,1 @@
+"""Collections: views, labels, splits, tiles, radiometry and saving, against DuckDB, rasterio, shapely and pystac."""
