@@ -19,7 +19,7 @@ COEFFICIENTS: Final = "transform_coefficient"
 
 
 def place_coordinates(slot: Slot, batch: Batch, resolution: Resolution, axis: SceneAxis) -> list[CoordinateArray]:
-    """Return `crs`, `transform` and, where arrays are padded, `height` and `width`, for all rows of a group.
+    """Return `crs`, `transform` and, where an image is smaller than its array, `height` and `width`, for all rows.
 
     Empty for a slot of one grid. A row whose image is not at this resolution has the transform and size that its
     extent would have in the array.
@@ -54,14 +54,18 @@ def _new_values(slot: Slot, batch: Batch, resolution: Resolution, axis: SceneAxi
         if grid.transform is not None:
             transforms[row] = overview_transform(grid.transform, (grid.height, grid.width), shape)
     values: dict[str, npt.NDArray[Any]] = {"crs": np.array(crs, dtype=str), "transform": transforms}
-    if batch.padded:
+    stored = {} if resolution.existing is None else resolution.existing.arrays
+    if batch.padded and ("height" in stored or bool((sizes != resolution.shape).any())):
         values |= {"height": sizes[:, 0], "width": sizes[:, 1]}
     return values
 
 
 def _old_values(name: str, slot: Slot, existing: ExistingLayout, resolution: Resolution, rows: int) -> npt.NDArray[Any]:
-    """Return the stored values; for a group that is new, those of the full resolution over its pixels."""
-    if resolution.existing is not None:
+    """Return the stored values; for a group that is new, those of the full resolution over its pixels.
+
+    A group without sizes had images of the arrays' shape only.
+    """
+    if resolution.existing is not None and name in resolution.existing.arrays:
         return existing.values(resolution.existing.path, name)
     if name in {"height", "width"}:
         return np.full(rows, resolution.shape[name == "width"], "<i8")

@@ -8,7 +8,7 @@ from rasterio.transform import from_origin
 from rasteret_refs.errors import LayoutError
 from rasteret_refs.virtual.buckets import buckets
 from rasteret_refs.virtual.planner import plan
-from tests.virtual.plain_refs import opened, scene_of
+from tests.virtual.plain_refs import existing_of, opened, references, scene_of
 from tests.virtual.tiffs import pixels, read, write
 
 
@@ -116,3 +116,19 @@ def test_buckets_fill_arrays_that_exist_before_making_new_ones():
 def test_a_tolerance_beyond_a_quarter_raises(tolerance):
     with pytest.raises(LayoutError, match=r"between 0 and 0\.25"):
         buckets([(1, 1)], tolerance)
+
+
+def test_sizes_are_told_only_once_an_image_is_smaller_than_its_array(tmp_path):
+    shapes = [(131, 155), (131, 155), (128, 150)]
+    paths = [own_grid(tmp_path, i, shape, overviews=(2,)) for i, shape in enumerate(shapes)]
+    scenes = [scene_of({"dem": path}, str(i)) for i, path in enumerate(paths)]
+    first = plan(scenes[:2], layout="stack", axis="scene", tolerance=0.25)
+    base = references(first)
+    assert {"height", "width"}.isdisjoint(opened(base, "131x155/factor_1").coords)
+    refs = references(plan(scenes[2:], existing=existing_of(base)), base)
+    for factor, level in ((1, None), (2, 0)):
+        dataset = opened(refs, f"131x155/factor_{factor}")
+        for row, path in enumerate(paths):
+            with rasterio.open(path, **({} if level is None else {"overview_level": level})) as file:
+                assert (dataset.height[row].item(), dataset.width[row].item()) == file.shape
+                np.testing.assert_array_equal(dataset.dem[row, : file.height, : file.width].values, file.read(1))
