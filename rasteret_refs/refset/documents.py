@@ -17,6 +17,9 @@ CODECS: Final = frozenset({
 })  # fmt: skip
 """Codecs that sets are written with. Any other name stays a name: nothing is looked up or imported by it."""
 
+DIMENSIONS: Final = "_ARRAY_DIMENSIONS"
+"""xarray's attribute."""
+
 LARGEST_CHUNK: Final = 1 << 31
 """Bytes of a decoded chunk."""
 
@@ -56,18 +59,48 @@ def check_documents(documents: Mapping[str, Any], seal: Seal, location: str) -> 
         Naming the array. Asking such an array for its pixels would take memory or time without end.
     """
     for key, document in documents.items():
+        if not isinstance(document, Mapping):
+            raise DamagedError(f"{location}: {key}: expected an object of JSON, got {type(document).__name__}")
+        if key.endswith(".zattrs"):
+            _check_attributes(document, f"{location}: {key}")
         if not key.endswith(".zarray"):
             continue
+        _check_codec_list(document, f"{location}: {key}")
         path = key.removesuffix(".zarray").rstrip("/")
+        dims = documents.get(f"{key.removesuffix('.zarray')}.zattrs", {}).get(DIMENSIONS)
         try:
             shape, chunks = [int(n) for n in document["shape"]], [int(n) for n in document["chunks"]]
             count = math.prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
             sound = all(size >= 0 for size in shape) and all(chunk > 0 for chunk in chunks)
+            sound = sound and (dims is None or len(dims) == len(shape))
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise DamagedError(f"{location}: {key}: expected Zarr v2 array metadata, got {error!r}") from error
         sealed = len(seal.records.get(path, ())) * seal.record_size
         if not sound or count > sealed or math.prod(chunks) > LARGEST_CHUNK:
             raise DamagedError(
                 f"{location}: {key}: expected at most {sealed} chunks, as many as are sealed, of at most "
-                f"{LARGEST_CHUNK} values, got the shape {shape} in chunks of {chunks}"
+                f"{LARGEST_CHUNK} values, got the shape {shape} in chunks of {chunks} with the dimensions {dims}"
             )
+
+
+def _check_attributes(document: Mapping[str, Any], where: str) -> None:
+    """Refuse attributes that readers take apart, where they are not of their kind."""
+    dims = document.get(DIMENSIONS)
+    if dims is not None and not (isinstance(dims, list) and all(isinstance(name, str) for name in dims)):
+        raise DamagedError(f"{where}: expected names of dimensions, got {dims!r}")
+    for name in ("coordinates", "grid_mapping", "crs_wkt", "spatial_ref", "GeoTransform", "proj:code", "units"):
+        value = document.get(name)
+        if value is not None and not isinstance(value, str):
+            raise DamagedError(f"{where}: expected a text as {name}, got {value!r}")
+
+
+def _check_codec_list(document: Mapping[str, Any], where: str) -> None:
+    """Refuse what is no list of codec configurations; which codecs is for `check_codecs` to say, array by array."""
+    filters, compressor = document.get("filters"), document.get("compressor")
+    if filters is not None and not isinstance(filters, list):
+        raise DamagedError(f"{where}: expected a list of filters, got {filters!r}")
+    for config in [*(filters or ()), *(() if compressor is None else (compressor,))]:
+        if not isinstance(config, Mapping) or "id" not in config:
+            raise DamagedError(f"{where}: expected codecs with an id, got {config!r}")
+    if not isinstance(document.get("dtype"), str | list):
+        raise DamagedError(f"{where}: expected a dtype, got {document.get('dtype')!r}")
