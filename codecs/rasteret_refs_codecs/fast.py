@@ -21,7 +21,7 @@ from rasteret_refs_codecs.base import MAXIMUM_CHUNK_BYTES, Bytes, CodecError, as
 from rasteret_refs_codecs.images import ImageCodec
 from rasteret_refs_codecs.inflate import Decompress, decompressor, scratch
 from rasteret_refs_codecs.pad import Pad
-from rasteret_refs_codecs.rows import RowCodec
+from rasteret_refs_codecs.rows import RowCodec, ends_short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Decoder:
         """Tell how many of the rows wanted `size` bytes hold, allowing only for a short last strip."""
         if size >= rows * row_bytes:
             return rows
-        if self.short_rows and size == self.short_rows * row_bytes:
+        if self.short_rows and ends_short(size, self.short_rows, row_bytes):
             return self.short_rows
         short = f" or {self.short_rows * row_bytes} (last strip)" if self.short_rows else ""
         raise CodecError(f"expected {rows * row_bytes} decoded bytes for {rows} rows{short}, got {size}")

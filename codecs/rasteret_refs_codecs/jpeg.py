@@ -13,6 +13,10 @@ from rasteret_refs_codecs.base import Bytes, CodecError, checked_choice
 from rasteret_refs_codecs.images import ImageCodec
 
 _END_OF_IMAGE = b"\xff\xd9"
+_MARKER = 0xFF
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers SOF0 to SOF15; those left out mean something else."""
+_FRAME_HEADER = 7
 _AS_THEY_ARE = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}
 """Colour space by samples that keeps libjpeg from guessing one, and hence from transforming; others it never does."""
 
@@ -52,7 +56,9 @@ class Jpeg(ImageCodec):
         if data.tobytes().rfind(_END_OF_IMAGE) < 0:
             # libjpeg would fill the missing part with grey and only warn.
             raise CodecError("a JPEG stream without its end-of-image marker")
-        out = np.empty((rows, *self.shape[1:]), self.decoded_dtype)
+        # A last strip may have a row past the image's end, from writers that want even numbers; libtiff drops it.
+        stored = rows + (rows == self.short_rows and frame_height(data) == rows + 1 < self.shape[0])
+        out = np.empty((stored, *self.shape[1:]), self.decoded_dtype)
         as_it_is = _AS_THEY_ARE.get(self.shape[2], "UNKNOWN")
         imagecodecs.jpeg8_decode(
             data,
@@ -61,4 +67,15 @@ class Jpeg(ImageCodec):
             outcolorspace="RGB" if self.ycbcr else as_it_is,
             out=out if self.shape[2] > 1 else out[..., 0],
         )
-        return out
+        return out[:rows]
+
+
+def frame_height(data: Bytes) -> int:
+    """Rows that a JPEG stream's frame header gives (ITU-T T.81, B.2.2), or 0 where none is found."""
+    stream, at = data.tobytes(), 2
+    while at + _FRAME_HEADER <= len(stream) and stream[at] == _MARKER:
+        marker = stream[at + 1]
+        if marker in _FRAMES:
+            return int.from_bytes(stream[at + 5 : at + 7], "big")
+        at += 1 if marker == _MARKER else 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return 0

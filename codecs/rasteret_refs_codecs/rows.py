@@ -19,6 +19,14 @@ from rasteret_refs_codecs.base import (
     typed_output,
 )
 
+_EXCESS = 8
+"""Bytes, less than a row, that a short last strip may have beyond its rows: LZW of Photoshop ends with one too many."""
+
+
+def ends_short(size: int, short_rows: int, row_bytes: int) -> bool:
+    """Whether `size` decoded bytes are those of a short last strip."""
+    return 0 <= size - short_rows * row_bytes < min(_EXCESS, row_bytes)
+
 
 def sample_words(sample_bytes: int) -> np.dtype[Any]:
     """Return a dtype of that many bytes which NumPy copies fast and bit by bit."""
@@ -75,12 +83,13 @@ class RowCodec(TiffCodec):
     def count_rows(self, size: int) -> int:
         """Tell how many rows `size` encoded bytes hold: all of them, or those of a short last strip.
 
-        Bytes beyond a whole chunk are ignored, as libtiff does; fewer bytes are never taken for a smaller chunk.
+        Bytes beyond a whole chunk are ignored, as libtiff does, and so are a few beyond a short last strip; fewer
+        bytes are never taken for a smaller chunk.
         """
         rows = self.shape[0]
         if size >= rows * self.encoded_row_bytes:
             return rows
-        if self.short_rows and size == self.short_rows * self.encoded_row_bytes:
+        if self.short_rows and ends_short(size, self.short_rows, self.encoded_row_bytes):
             return self.short_rows
         short = f" or {self.short_rows * self.encoded_row_bytes} (last strip)" if self.short_rows else ""
         raise CodecError(f"{self.codec_id}: expected {rows * self.encoded_row_bytes} bytes{short}, got {size}")

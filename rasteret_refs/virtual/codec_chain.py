@@ -253,7 +253,8 @@ def _row_chain(description: ImageDescription) -> CodecChain:
             f"PhotometricInterpretation (tag 262) is YCbCr, with {_compression(description)}: supported with JPEG only"
         )
     steps, dtype = _samples(description)
-    if _short_rows(description):
+    # Streams of LZW and PackBits may run on past their chunk, which nothing but a codec of rows cuts off.
+    if _short_rows(description) or (not steps and description.compression in {5, 32773}):
         steps.append(_row_config("pad", description, sample_bytes=_itemsize(dtype)))
     compressor = COMPRESSORS[description.compression]
     decoding = [compressor] if compressor else []
