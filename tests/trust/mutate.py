@@ -57,7 +57,7 @@ def _entries(data: bytes) -> list[tuple[int, str, bool]]:
             first = at + struct.calcsize(counter)
             found += [(first + k * width, order, big) for k in range(count) if first + (k + 1) * width <= len(data)]
             at = struct.unpack_from(order + pointer, data, first + count * width)[0]
-    except struct.error:
+    except (struct.error, OverflowError):
         pass
     return found
 
