@@ -83,9 +83,10 @@ class Collection(Viewing, Labelling, Growing, Trusting):
     def _reopen(self) -> None:
         """Bring this collection up to date with its set."""
         kept = {"storage": self.storage, "allow": self.allow, "check_sources": self.check_sources}
-        fresh, report = type(self)(self.location, **kept), self.report  # type: ignore[arg-type]
+        fresh = type(self)(self.location, **kept)  # type: ignore[arg-type]
+        reports = {"report": self.report, "append_report": self.append_report}
         self.__dict__.clear()
-        self.__dict__.update(fresh.__dict__, report=report)
+        self.__dict__.update(fresh.__dict__ | reports)
 
     @cached_property
     def reader(self) -> "Reader":

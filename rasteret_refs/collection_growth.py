@@ -1,6 +1,7 @@
 """What changes, shares or tells about a whole set: the part of `Collection` that grows, moves and publishes it."""
 
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,10 @@ class Growing:
     check_sources: bool
     append_report: "AppendReport | None" = None
     """What `append` or `merge` did, on the collection that it returned."""
+
+    @abstractmethod
+    def assign_new_splits(self) -> Self:
+        """Give scenes that were appended their splits, by the rules that the set records."""
 
     def append(
         self,
@@ -94,7 +99,7 @@ class Growing:
             refusals=lambda: stream.failures,
             progress=progress,
         )
-        return self._reopened(report)
+        return self._reopened(report).assign_new_splits()
 
     def merge(
         self,
@@ -125,7 +130,8 @@ class Growing:
         place = self._directory("merge into")
         opened = other.refset if isinstance(other, Growing) else OpenedRefset(other, self.storage)
         storage = {**opened.seal.storage, **self.refset.seal.storage, **self.storage}
-        return self._reopened(merge(place, opened, storage=storage, on_error=on_error, progress=progress))
+        report = merge(place, opened, storage=storage, on_error=on_error, progress=progress)
+        return self._reopened(report).assign_new_splits()
 
     def drop(self, ids: Sequence[str]) -> Self:
         """Mark scenes as dropped: `scenes` and views leave them out, and all others stay where they are.

@@ -126,8 +126,14 @@ class Labelling:
 
         return leakage(self.view, column)
 
-    def _with_new_splits(self) -> Self:
-        """Give scenes that were appended their splits, by the rules that the set records."""
+    def assign_new_splits(self) -> Self:
+        """Give scenes without a split theirs, by the rules that the set records; `append` and `merge` do so too.
+
+        Returns
+        -------
+        Collection
+            Itself, brought up to date.
+        """
         from rasteret_refs.ml.annotating import grown
 
         change = grown(self.view)

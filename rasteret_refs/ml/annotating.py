@@ -137,20 +137,34 @@ def as_table(source: Any) -> pa.Table:
     QueryError
         None of these.
     """
-    if isinstance(source, pa.Table):
-        return source
     if isinstance(source, str | os.PathLike):
-        return _read(Path(source))
+        return _plain(_read(Path(source)))
     try:
-        if isinstance(source, Mapping):
-            return pa.table(dict(source))
-        if hasattr(source, "__arrow_c_stream__"):
-            return pa.table(source)
-        if type(source).__module__.partition(".")[0] in {"pandas", "geopandas"}:
-            return pa.Table.from_pandas(source, preserve_index=False)
-        return pa.Table.from_pylist(list(source))
+        return _plain(_in_memory(source))
     except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
         raise QueryError(f"expected a table, got {type(source).__name__}: {error}") from error
+
+
+def _in_memory(source: Any) -> pa.Table:
+    if isinstance(source, pa.Table):
+        return source
+    if isinstance(source, Mapping):
+        return pa.table(dict(source))
+    if hasattr(source, "__arrow_c_stream__"):
+        return pa.table(source)
+    if type(source).__module__.partition(".")[0] in {"pandas", "geopandas"}:
+        return pa.Table.from_pandas(source, preserve_index=False)
+    return pa.Table.from_pylist(list(source))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Texts and bytes in their plain types: Polars gives views, pandas long ones, for which Arrow lacks functions."""
+    kinds = {pa.string_view(): pa.string(), pa.large_string(): pa.string(), pa.binary_view(): pa.binary()}
+    plain = []
+    for column in table.schema:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        plain.append(column.with_type(kinds.get(kind, kind)))
+    return table.cast(pa.schema(plain))
 
 
 def _read(path: Path) -> pa.Table:

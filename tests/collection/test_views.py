@@ -222,7 +222,7 @@ def test_a_view_of_a_set_behind_http_reads_only_its_scenes(location):
 
 def test_views_travel_to_other_processes(refs):
     view = refs.where("id LIKE '%GQ%'")
-    again = pickle.loads(pickle.dumps(view))
+    again = pickle.loads(pickle.dumps(view))  # noqa: S301 - our own bytes
     assert again.scenes["id"].to_pylist() == view.scenes["id"].to_pylist()
     assert np.array_equal(again.to_xarray()["red"][0, :5, :5], view.to_xarray()["red"][0, :5, :5])
 
