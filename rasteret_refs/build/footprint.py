@@ -17,8 +17,9 @@ _EDGE_POINTS = 8
 _ALONG = np.linspace(0.0, 1.0, _EDGE_POINTS, endpoint=False)
 _UNIT_COLUMNS = np.concatenate([_ALONG, np.ones(_EDGE_POINTS), 1.0 - _ALONG, np.zeros(_EDGE_POINTS + 1)])
 _UNIT_ROWS = np.concatenate([np.zeros(_EDGE_POINTS), _ALONG, np.ones(_EDGE_POINTS), 1.0 - _ALONG, [0.0]])
-_STRAIGHT = 1e-4
-"""Share of a footprint's extent by which its edges may differ from the true ones: 10 m for a Sentinel-2 tile."""
+_STRAIGHT = 1e-3
+"""Share of a footprint's extent by which its edges may differ from the true ones: 110 m for a Sentinel-2 tile. Corners
+are exact."""
 _JUMP = 180.0
 """Degrees between two neighbouring points of an edge that mean: the antimeridian lies between them."""
 _POLYGON, _MULTIPOLYGON = 3, 6

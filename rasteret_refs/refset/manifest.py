@@ -23,8 +23,10 @@ RECORD_SIZES: Final = (10_000, 25_000, 50_000, 100_000)
 RECORD_FILES: Final = 125
 """A greater record size is taken where one array's manifest would make more files than this. No greater than that:
 an append rewrites the last record file of each array."""
-STACKED_FILES: Final = 190
-"""The same for all record files of a stacked set together."""
+STACKED_FILES: Final = 194
+"""Bound of all record files of a stacked set together, so that the set has at most 200 files."""
+STACKED_SIZES: Final = (*RECORD_SIZES, 200_000)
+"""References a record file of a stacked set: the greatest only where tens of thousands of scenes ask for it."""
 COMPRESSION_LEVEL: Final = 9
 """4 % smaller than level 3 at three times the time, little beside the rest; 19 would save 3 % more at ten times."""
 
@@ -48,8 +50,8 @@ def record_size_for(counts: list[int], *, stacked: bool = False) -> int:
         The layout is `stack`: few arrays of very many chunks, so that all their files together are bounded.
     """
     if stacked:
-        sizes = (size for size in RECORD_SIZES if sum(-(-count // size) for count in counts) <= STACKED_FILES)
-        return next(sizes, RECORD_SIZES[-1])
+        sizes = (size for size in STACKED_SIZES if sum(-(-count // size) for count in counts) <= STACKED_FILES)
+        return next(sizes, STACKED_SIZES[-1])
     largest = max(counts, default=0)
     return next((size for size in RECORD_SIZES if largest <= size * RECORD_FILES), RECORD_SIZES[-1])
 

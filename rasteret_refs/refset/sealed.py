@@ -143,9 +143,12 @@ class SealedSet:
 
     def _verified(self, name: str, sealed: Any) -> bytes:
         for _ in range(ATTEMPTS):
+            current = self._current
             try:
-                return _checked(self.files, sealed(self._current), name)
+                return _checked(self.files, sealed(current), name)
             except DamagedError:
+                if self._current is not current:  # another thread has found the newer state meanwhile
+                    continue
                 newer = self._newer()
                 if newer is None:
                     raise

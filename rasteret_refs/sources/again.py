@@ -87,5 +87,6 @@ def _text(start: datetime | None, stop: datetime | None) -> str:
 def _newest(scenes: "pa.Table") -> datetime | None:
     import pyarrow.compute as pc
 
-    newest: datetime | None = pc.max(pc.coalesce(scenes["datetime"], scenes["start_datetime"])).as_py()
+    times = [scenes[name] for name in ("datetime", "start_datetime") if name in scenes.column_names]
+    newest: datetime | None = pc.max(pc.coalesce(*times)).as_py()
     return newest

@@ -1,0 +1,119 @@
+"""Two sets into one: grids meet whatever their source, columns of both stay, and the first set's scenes do not move."""
+
+import copy
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import rasterio
+
+import rasteret_refs as rr
+from rasteret_refs.build.merge import scenes_of
+from rasteret_refs.build.run import build
+from rasteret_refs.errors import LayoutError, NotFoundError, RefsetError
+from tests.build.test_append import cogs, scene, state  # noqa: F401 - a fixture
+from tests.build.test_scan import scene as plain_scene
+
+
+@pytest.fixture
+def two(cogs, tmp_path):  # noqa: F811 - the fixture
+    build([scene(f"a{n}", cogs[n], 2 * n, cloud=n) for n in range(3)], tmp_path / "a.refs")
+    build([scene(f"b{n}", cogs[3 + n], 2 * n + 1, view=f"v{n}") for n in range(3)], tmp_path / "b.refs")
+    return tmp_path / "a.refs", tmp_path / "b.refs"
+
+
+def test_scenes_of_the_other_set_come_behind(two):
+    first, second = two
+    other = state(second)
+    merged = rr.open(first).merge(second)
+    assert merged.append_report.appended == ("b0", "b1", "b2")
+    assert state(second) == other
+    table = merged.refset.all_scenes
+    assert table["id"].to_pylist() == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert table["refs:index"].to_pylist() == list(range(6))
+    assert table["cloud"].to_pylist() == [0, 1, 2, None, None, None]
+    assert table["view"].to_pylist() == [None, None, None, "v0", "v1", "v2"]
+    pixels = merged.to_xarray()["red"].isel(x=0, y=0).to_numpy()
+    assert sorted(pixels.tolist()) == [100, 101, 102, 103, 104, 105]
+    merged.verify()
+    assert [entry["sha256"] for entry in merged.refset.seal.recipe["merged"]] == [rr.open(second).refset.sha256]
+
+
+def test_scenes_in_both_sets_stand_once_and_dropped_ones_stay_away(two, cogs, tmp_path):  # noqa: F811
+    first, second = two
+    rr.open(second).drop(["b1"])
+    build([scene("a1", cogs[1], 2), scene("c", cogs[5], 9)], tmp_path / "c.refs")
+    merged = rr.open(first).merge(rr.open(second)).merge(tmp_path / "c.refs")
+    assert merged.append_report.known == 1
+    assert merged.refset.all_scenes["id"].to_pylist() == ["a0", "a1", "a2", "b0", "b2", "c"]
+
+
+def test_a_scene_table_gives_back_the_scenes_it_was_made_of(cogs, tmp_path):  # noqa: F811
+    given = [
+        scene(f"s{n}", cogs[n], n, **{"id": "mine", "eo:cloud_cover": 1.5, "nested": {"a": [1]}}) for n in range(2)
+    ]
+    build(given, tmp_path / "x.refs")
+    found = list(scenes_of(rr.open(tmp_path / "x.refs").scenes))
+    assert [one.id for one in found] == ["s0", "s1"]
+    assert [one.datetime for one in found] == [one.datetime for one in given]
+    assert [dict(one.properties) for one in found] == [dict(one.properties) for one in given]
+    assert [one.assets[0].href for one in found] == [one.assets[0].href for one in given]
+
+
+def test_sets_with_other_axes_are_refused(two, cogs, tmp_path):  # noqa: F811
+    build([plain_scene("s", cogs[0])], tmp_path / "plain.refs", axis="scene")
+    before = state(two[0])
+    with pytest.raises(LayoutError, match="axis"):
+        rr.open(two[0]).merge(tmp_path / "plain.refs")
+    assert state(two[0]) == before
+
+
+def test_an_object_that_is_gone_leaves_the_set_as_it_was(two, cogs):  # noqa: F811
+    before = state(two[0])
+    cogs[4].unlink()
+    with pytest.raises(NotFoundError, match=r"4\.tif"):
+        rr.open(two[0]).merge(two[1])
+    assert state(two[0]) == before
+
+
+def test_remote_sets_are_merged_from_but_not_into(two, server):
+    url = f"{server.url}b.refs"
+    assert rr.open(two[0]).merge(url).append_report.scenes == 6
+    with pytest.raises(RefsetError, match="local"):
+        rr.open(url).merge(two[0])
+
+
+SENTINEL = {
+    "type": "Feature", "stac_version": "1.0.0", "links": [],
+    "geometry": {"type": "Polygon", "coordinates": [[[75.9, 13.5], [76.0, 13.5], [76.0, 13.6], [75.9, 13.6], [75.9, 13.5]]]},
+}  # fmt: skip
+
+
+def item(name, collection, key, href, moment, **properties):
+    found = copy.deepcopy(SENTINEL)
+    kind = "image/tiff; application=geotiff; profile=cloud-optimized"
+    asset = {"href": href, "type": kind, "roles": ["data"]}
+    return found | {
+        "id": name, "collection": collection, "assets": {key: asset},
+        "properties": {"datetime": moment, **properties},
+    }  # fmt: skip
+
+
+def test_one_frame_through_two_providers_has_one_grid_and_merges(cogs, tmp_path, server):  # noqa: F811
+    """Earth Search names assets by common name and has `grid:code`; Planetary Computer names bands, `s2:mgrs_tile`."""
+    earth = item("S2A_43PGQ_20240101_0_L2A", "sentinel-2-l2a", "red", f"{server.url}0.tif", "2024-01-01T05:20:00Z",
+                 **{"grid:code": "MGRS-43PGQ", "proj:epsg": 32643})  # fmt: skip
+    planetary = item("S2A_MSIL2A_20240106T052151_R105_T43PGQ", "sentinel-2-l2a", "B04", f"{server.url}1.tif",
+                     "2024-01-06T05:20:00Z", **{"s2:mgrs_tile": "43PGQ", "proj:code": "EPSG:32643"})  # fmt: skip
+    first = rr.build([earth], tmp_path / "es.refs", assets={"red": "red"})
+    second = rr.build([planetary], tmp_path / "pc.refs", assets={"red": "B04"})
+    names = [c.refset.metadata[".zattrs"]["rasteret_refs"]["grid"] for c in (first, second)]
+    assert names[0] == names[1]
+    merged = first.merge(second)
+    assert len(merged.groups) == 1
+    cube = merged.to_xarray()["red"]
+    assert cube.sizes["time"] == 2
+    for row, path in enumerate(cogs[:2]):
+        with rasterio.open(path) as file:
+            assert np.array_equal(cube[row].to_numpy(), file.read(1))
+    assert isinstance(merged.scenes, pa.Table)
