@@ -83,10 +83,13 @@ def test_remote_sets_are_merged_from_but_not_into(two, server):
         rr.open(url).merge(two[0])
 
 
+RING = [[75.9, 13.5], [76.0, 13.5], [76.0, 13.6], [75.9, 13.6], [75.9, 13.5]]
 SENTINEL = {
-    "type": "Feature", "stac_version": "1.0.0", "links": [],
-    "geometry": {"type": "Polygon", "coordinates": [[[75.9, 13.5], [76.0, 13.5], [76.0, 13.6], [75.9, 13.6], [75.9, 13.5]]]},
-}  # fmt: skip
+    "type": "Feature",
+    "stac_version": "1.0.0",
+    "links": [],
+    "geometry": {"type": "Polygon", "coordinates": [RING]},
+}
 
 
 def item(name, collection, key, href, moment, **properties):
