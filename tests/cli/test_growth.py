@@ -1,4 +1,4 @@
-"""The command line's part of growth and sharing: append, merge, drop, relocate, push, cite, export, dry runs, resume."""
+"""The command line of growth and sharing: append, merge, drop, relocate, push, cite, export, dry runs, resume."""
 
 import json
 
