@@ -2,27 +2,40 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rasteret_refs.cli.options import json_option, read_storage, storage_option
 from rasteret_refs.cli.output import print_facts, print_json, print_table, reports_errors
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rasteret_refs.collection import Collection
+
 
 @click.command("info")
 @click.argument("location", metavar="SET")
+@click.option("--where", help="Only scenes for which this CQL2 text is true.")
 @json_option
 @storage_option
 @reports_errors
-def command(location: str, *, as_json: bool, storage_file: Path | None) -> None:
+def command(location: str, *, where: str | None, as_json: bool, storage_file: Path | None) -> None:
     """Show the grids, arrays and scenes of SET, a reference set's path or URL."""
     from rasteret_refs.collection import Collection
 
     collection = Collection(location, storage=read_storage(storage_file))
+    if where is not None:
+        collection = collection.where(where)
     seal = collection.refset.seal
-    facts = {
+    facts: dict[str, Any] = {
         "location": collection.location,
         "scenes": len(collection),
+        "dates": dates_of(collection.scenes) or None,
+        "bbox": bbox_of(collection.scenes),
+        "splits": splits_of(collection) or None,
+        "failures": len(collection.refset.failures()) or None,
         "layout": seal.layout,
         "grids": len(collection.groups),
         "sources": list(seal.sources),
@@ -32,6 +45,13 @@ def command(location: str, *, as_json: bool, storage_file: Path | None) -> None:
     if as_json:
         print_json({**facts, "groups": [asdict(group) for group in collection.groups]})
         return
+    for name in ("dates", "bbox"):
+        facts[name] = " ".join(map(str, facts[name])) if facts[name] else None
+    if facts["splits"]:
+        facts["splits"] = "; ".join(
+            f"{column} by {rule['unit']}: " + ", ".join(f"{name or '(none)'} {n}" for name, n in rule["counts"].items())
+            for column, rule in facts["splits"].items()
+        )
     facts["sources"] = ", ".join(seal.sources)
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in seal.versions.items())
     print_facts({name: value for name, value in facts.items() if value is not None})
@@ -52,3 +72,35 @@ def command(location: str, *, as_json: bool, storage_file: Path | None) -> None:
     ]
     columns = ("group", "crs", "scenes", "factors", "array", "type", "shape", "chunks", "decoding")
     print_table("Grids", columns, rows)
+
+
+def dates_of(scenes: "pa.Table") -> list[str]:
+    """First and last day of the scenes; none without dates."""
+    from rasteret_refs.refset.views_map import times_of
+
+    return list(times_of(scenes))
+
+
+def bbox_of(scenes: "pa.Table") -> list[float] | None:
+    """West, south, east and north of all footprints, in degrees."""
+    import numpy as np
+
+    from rasteret_refs.refset.views_subset import bounds_of
+
+    bounds = bounds_of(scenes)
+    bounds = bounds[np.isfinite(bounds).all(axis=1)]
+    if not len(bounds):
+        return None
+    corners = [*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()]
+    return [round(value, 6) for value in corners]
+
+
+def splits_of(collection: "Collection") -> dict[str, Any]:
+    """How many scenes, or chips, are in each split, by the column of each recorded rule."""
+    found = {}
+    for column, rule in collection.refset.seal.recipe.get("splits", {}).items():
+        table = collection.refset.tiles() if rule["unit"] == "chip" else collection.scenes
+        if table is not None and column in table.column_names:
+            counts = sorted((pair["values"] or "", pair["counts"]) for pair in table[column].value_counts().to_pylist())
+            found[column] = {"unit": rule["unit"], "by": rule["by"], "seed": rule["seed"], "counts": dict(counts)}
+    return found

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "annotate": "Add labels from a table to scenes or tiles.",
     "append": "Append new scenes to a reference set.",
     "audit": "Tell everything that a reference set could make a reader touch.",
     "build": "Reference TIFFs from files, lists, STAC, tables or a catalog.",
@@ -19,6 +20,7 @@ _COMMANDS = {
     "merge": "Append the scenes of other reference sets.",
     "push": "Publish a reference set below a prefix that never changes.",
     "relocate": "Let references lead to another bucket, mirror or protocol.",
+    "split": "Assign scenes or chips to training, validation and testing.",
     "verify": "Check every file of a reference set against its seal.",
 }
 
