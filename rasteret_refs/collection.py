@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rasteret_refs.collection_growth import Growing
 from rasteret_refs.collection_labels import Labelling
+from rasteret_refs.collection_reading import Reading
 from rasteret_refs.collection_trust import Trusting
 from rasteret_refs.collection_views import Viewing
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rasteret_refs.sources.radiometry import Origin
 
 
-class Collection(Viewing, Labelling, Growing, Trusting):
+class Collection(Reading, Viewing, Labelling, Growing, Trusting):
     """A reference set, or some scenes of one: a table of scenes, and their pixels as lazy arrays.
 
     `where`, `subset`, `select` and `latest` give views: collections of fewer scenes over the same set, nothing copied.

@@ -29,6 +29,9 @@ class TileCache:
         self._held = 0
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.limit,)
+
     def get(self, array_path: str, number: int) -> npt.NDArray[Any] | None:
         """Give a decoded tile, or None."""
         with self._lock:

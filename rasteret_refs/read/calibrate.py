@@ -84,6 +84,50 @@ def calibrations(
     return found
 
 
+def image_calibrations(
+    scenes: pa.Table,
+    rows: list[int],
+    asset: str,
+    *,
+    tiff: list[tuple[list[float], list[float]]],
+    recipe: Mapping[str, Any],
+    prefer: Origin | None = None,
+) -> list[Calibration | None]:
+    """Find scale and offset of one asset in some scenes, wherever their arrays lie.
+
+    Parameters
+    ----------
+    scenes, rows
+        The scene table, and the rows that are meant.
+    tiff
+        (scales, offsets) by band of each scene's TIFF.
+    recipe, prefer
+        As in `calibrations`.
+
+    Returns
+    -------
+    list
+        None where only the TIFF may speak.
+
+    Raises
+    ------
+    QueryError
+        Contradictory sources, named with the scene and the asset.
+    """
+    assets = scenes["assets"].combine_chunks()
+    position = assets.type.get_field_index(asset)
+    if position < 0 or not _concerned(assets.type.field(position), recipe, scenes):
+        return [None] * len(rows)
+    at = pa.array(rows, pa.int64())
+    fields = pc.struct_field(assets, [position]).take(at).to_pylist()
+    placeless: list[dict[str, Any] | None] = [
+        {key: value for key, value in one.items() if key != "refs:array"} for one in fields
+    ]
+    ids = np.array(scenes["id"].take(at).to_pylist())
+    facts = _Facts(asset, asset, ids, placeless, _items(scenes, at), tiff)
+    return list(facts.each(recipe.get(RECORDED), prefer))
+
+
 @dataclass(frozen=True, slots=True)
 class _Facts:
     """What is known of one array's scenes, one entry each."""

@@ -1,6 +1,7 @@
 """`Collection.read`: scenes of any grids as one dataset on one grid, grouped, masked, merged; lazily."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,11 @@ import xarray as xr
 from xarray.core import indexing
 
 from rasteret_refs.errors import QueryError
+from rasteret_refs.read.bands import Choice, band_labels, choose, recipe_of
+from rasteret_refs.read.cache import TileCache
+from rasteret_refs.read.calibrate import ORIGINS, image_calibrations
+from rasteret_refs.read.clip import as_geometry, clip_to
+from rasteret_refs.read.clouds import cloud_rules
 from rasteret_refs.read.images import Image, Images
 from rasteret_refs.read.masks import Mask, parse_masks
 from rasteret_refs.read.mosaic import Layer, MosaicArray, Recipe
@@ -18,6 +24,8 @@ from rasteret_refs.read.target import Grid, common_crs, grid_around, grid_like, 
 
 _SMALL_INTEGER = 2
 """Bytes: integers up to this width fit float32 exactly."""
+_MASK_BYTES = 128 * 1024 * 1024
+"""Of mask assets' windows that the variables of one read share."""
 
 
 def read(
@@ -36,8 +44,9 @@ def read(
     order: str = "time",
     mask: Any = None,
     resampling: str | Mapping[str, str] | None = None,
-    scale: bool = False,
+    scale: bool | str = False,
     masked: bool = False,
+    all_touched: bool = False,
     chunks: Any = None,
 ) -> xr.Dataset:
     """Read scenes onto one grid.
@@ -47,13 +56,16 @@ def read(
     reader, scenes
         What reads the set, and the rows of its scene table (`pyarrow.Table`) to take.
     bbox, geometry
-        (west, south, east, north) in degrees, or a geometry in longitude and latitude whose bounds count.
+        (west, south, east, north) in degrees, or a geometry in longitude and latitude (shapely, GeoJSON, WKB, a
+        GeoSeries in any CRS): then what lies outside of it is no data.
     like, geobox
-        A grid to fill: of an xarray object, or a GeoBox. Then `crs` and `resolution` are given already.
+        A grid to fill: of an xarray object, or a GeoBox. Then `crs` and `resolution` are given already; a geometry may
+        clip it.
     assets
         Names; None: all that are not used as masks.
     bands
-        Bands of assets that have several: values of their band coordinate, or names of assets.
+        Of these assets, by name of the asset, alias, `eo:common_name`, or name or description of a band (value of the
+        band coordinate). A variable of one band bears the name that it was asked by.
     crs
         Anything that pyproj understands, or `"utm"`; None: the CRS of most images there.
     resolution
@@ -63,14 +75,18 @@ def read(
     order
         Which scene of a slot comes first: a column, `-` before it for descending order; `"time"` then id in the end.
     mask
-        Pixels to leave out per scene, before merging; see `masks.parse_masks`.
+        Pixels to leave out per scene, before merging: `{"scl": [3, 8, 9]}`, `{"qa_pixel": {"bits": [3, 4]}}`, or
+        `"clouds"`, as the catalog has it of the dataset that the scenes belong to.
     resampling
         GDAL's name of a method, for all or by asset; None: nearest for integers, bilinear for floats. Where the grids
         coincide nothing is resampled.
     scale
-        value · scale + offset of each scene and band; NaN where there is no data.
+        value · scale + offset of each scene and band; NaN where there is no data. The product's rule, STAC and the TIFF
+        must agree where they speak; `"rule"`, `"stac"` or `"tiff"` trusts one of them.
     masked
         NaN where there is no data, instead of nodata.
+    all_touched
+        Pixels that `geometry` touches count, not only those whose centre lies inside.
     chunks
         None: lazy without dask; else as in `xarray.Dataset.chunk`, `{}` and `"auto"` giving dask's choice.
 
@@ -85,78 +101,76 @@ def read(
     QueryError
         A name, a grid or a rule that fits nothing; the message says what there is.
     """
+    if scale not in (False, True, *ORIGINS):
+        raise QueryError(f"expected scale to be True, False or one of {ORIGINS}, got {scale!r}")
     images = Images(reader)
-    masks = parse_masks(mask, images.assets(scenes))
-    chosen = _chosen(images, scenes, assets, bands, masks)
-    found = images.find(scenes, [*chosen, *(m.asset for m in masks if m.asset not in chosen)])
-    wanted = {asset: found[asset] for asset in chosen}
-    target = _target(wanted, bbox=bbox, geometry=geometry, like=like, geobox=geobox, crs=crs, resolution=resolution)
+    masks = parse_masks(mask, images.assets(scenes), lambda assets: cloud_rules(reader, scenes, assets))
+    chosen = choose(images, scenes, assets, bands, {mask.asset for mask in masks})
+    data = list(dict.fromkeys(choice.asset for choice in chosen))
+    found = images.find(scenes, [*data, *(m.asset for m in masks if m.asset not in data)])
+    shape = as_geometry(geometry) if geometry is not None else None
+    wanted = {asset: found[asset] for asset in data}
+    target = _target(wanted, bbox=bbox, geometry=shape, like=like, geobox=geobox, crs=crs, resolution=resolution)
+    clip = clip_to(shape, target.crs, all_touched=all_touched) if shape is not None else None
     near = {asset: _near(images_of, target) for asset, images_of in found.items()}
-    rows = sorted({image.scene for asset in chosen for image in near[asset]})
+    units: dict[str, str | None] = {}
+    for asset in data if scale else ():
+        near[asset], units[asset] = _calibrated(reader, scenes, near[asset], scale)
+    rows = sorted({image.scene for asset in data for image in near[asset]})
     slots = group_scenes(scenes, rows, groupby=groupby, order=order, longitude=_longitude(target))
+    seen = TileCache(_MASK_BYTES) if masks and len(chosen) > 1 else None
+    axes = _band_axes(reader, chosen, wanted)
     variables = {}
-    for asset, positions in chosen.items():
-        everything = wanted[asset]
+    for choice in chosen:
+        everything = wanted[choice.asset]
         if not everything:
-            raise QueryError(f"expected scenes with the asset {asset!r}, found none among {scenes.num_rows}")
+            raise QueryError(f"expected scenes with the asset {choice.asset!r}, found none among {scenes.num_rows}")
         recipe = Recipe(
             target=target,
-            slots=_layers(near, asset, slots, masks),
-            **_values(everything, scale=scale, masked=masked),
-            resampling=_method(resampling, asset, everything[0]),
-            scale=scale,
-            bands=positions,
+            slots=_layers(near, choice.asset, slots, masks),
+            **_values(everything, scale=bool(scale), masked=masked),
+            resampling=_method(resampling, choice.asset, everything[0]),
+            scale=bool(scale),
+            bands=choice.bands,
+            clip=clip,
+            seen=seen,
         )
-        variables[asset] = _variable(reader, recipe, slots, everything[0])
-    dataset = xr.Dataset(variables, coords=_coordinates(images, slots, target, chosen, wanted))
+        dim = axes[choice.name][0] if choice.name in axes else None
+        variables[choice.name] = _variable(
+            reader, recipe, slots, everything[0], band_dim=dim, unit=units.get(choice.asset)
+        )
+    dataset = xr.Dataset(variables, coords={**_coordinates(slots, target), **dict(axes.values())})
     return dataset if chunks is None else dataset.chunk(chunks)
 
 
-def _chosen(
-    images: Images, scenes: Any, assets: Sequence[str] | None, bands: Sequence[str | int] | None, masks: Sequence[Mask]
-) -> dict[str, tuple[int, ...] | None]:
-    """Choose assets, and positions of bands in those that have a band axis."""
-    known = images.assets(scenes)
-    hiding = {mask.asset for mask in masks}
-    if assets is None and bands is not None:
-        names = [name for name in known if name not in hiding]
-    else:
-        names = list(assets) if assets is not None else [name for name in known if name not in hiding]
-    if not names:
-        raise QueryError(f"expected assets to read among {known}, found only masks")
-    found = images.find(scenes, names)
-    labels = {name: _band_labels(images.reader, group) for name, group in found.items() if group}
-    everything: dict[str, tuple[int, ...] | None] = {
-        name: None if name not in labels or labels[name] is None else tuple(range(len(labels[name] or ())))
-        for name in names
-    }
-    if bands is None:
-        return everything
-    picked: dict[str, tuple[int, ...] | None] = {}
-    for band in bands:
-        if band in names:
-            picked[str(band)] = everything[str(band)]
+def _calibrated(
+    reader: Reader, scenes: Any, images: Sequence[Image], scale: bool | str
+) -> tuple[list[Image], str | None]:
+    """Give images the scale and offset that all sources agree on, and the unit that all of them have."""
+    if scale == "tiff" or not images:
+        return list(images), None
+    tiff = [(image.scale.reshape(-1).tolist(), image.offset.reshape(-1).tolist()) for image in images]
+    rows = [image.scene for image in images]
+    prefer: Any = scale if isinstance(scale, str) else None
+    known = image_calibrations(scenes, rows, images[0].asset, tiff=tiff, recipe=recipe_of(reader), prefer=prefer)
+    scaled = []
+    for image, calibration in zip(images, known, strict=True):
+        if calibration is None:
+            scaled.append(image)
             continue
-        holding = [name for name in names if band in (labels.get(name) or ())]
-        if len(holding) != 1:
-            problem = f"several assets have it: {holding}" if holding else f"there are {labels}"
-            raise QueryError(f"expected a band of one asset, found {band!r}: {problem}")
-        place = (labels[holding[0]] or []).index(band)
-        picked[holding[0]] = (*(picked.get(holding[0]) or ()), place)
-    return picked
-
-
-def _band_labels(reader: Reader, images: Sequence[Image]) -> list[Any] | None:
-    """Read the band coordinate of an asset's array; None where it has no band axis."""
-    array = images[0].array
-    if len(array.shape) < 4:  # noqa: PLR2004 - scene, band, row, column
-        return None
-    group, dim = array.path.rpartition("/")[0], array.dims[1]
-    path = f"{group}/{dim}"
-    if f"{path}/.zarray" not in reader.refset.metadata:
-        return list(range(1, array.shape[1] + 1))
-    labels: list[Any] = reader.read(path).tolist()
-    return labels
+        bands = image.array.shape[1] if image.scale.ndim > 2 else 1  # noqa: PLR2004 - a band axis
+        pairs = np.array(calibration.per_band(bands)[:bands], np.float64)
+        shape = (-1, 1, 1) if image.scale.ndim > 2 else (1, 1)  # noqa: PLR2004 - a band axis
+        scaled.append(
+            replace(
+                image,
+                scale=pairs[:, 0].reshape(shape),
+                offset=pairs[:, 1].reshape(shape),
+                signed_square=calibration.signed_square,
+            )
+        )
+    units = {calibration.unit for calibration in known if calibration is not None}
+    return scaled, units.pop() if len(units) == 1 else None
 
 
 def _target(
@@ -170,7 +184,7 @@ def _target(
     resolution: float | tuple[float, float] | None,
 ) -> Grid:
     if like is not None or geobox is not None:
-        if bbox is not None or geometry is not None or crs is not None or resolution is not None:
+        if bbox is not None or crs is not None or resolution is not None:
             raise QueryError("expected like= or geobox= alone: it says bounds, CRS and resolution")
         return grid_like(like if like is not None else geobox)
     bounds = lonlat_bounds(bbox, geometry)
@@ -281,24 +295,41 @@ def _values(images: Sequence[Image], *, scale: bool, masked: bool) -> dict[str, 
     return {"dtype": dtype, "fill": dtype.type(np.nan)}
 
 
-def _variable(reader: Reader, recipe: Recipe, slots: Slots, image: Image) -> xr.Variable:
+def _variable(
+    reader: Reader, recipe: Recipe, slots: Slots, image: Image, *, band_dim: str | None, unit: str | None
+) -> xr.Variable:
     data: Any = indexing.LazilyIndexedArray(MosaicArray(reader, recipe))
-    band = () if recipe.bands is None else (image.array.dims[1],)
+    band = () if band_dim is None else (band_dim,)
     attributes: dict[str, Any] = {"grid_mapping": "spatial_ref"}
     if image.nodata is not None and recipe.dtype == image.array.dtype:
         attributes["nodata"] = image.nodata
+    if unit is not None:
+        attributes["units"] = unit
     dims = (slots.dim or "slot", *band, "y", "x")
     variable = xr.Variable(dims, data, attributes)
     return variable if slots.dim is not None else variable[0]
 
 
-def _coordinates(
-    images: Images,
-    slots: Slots,
-    target: Grid,
-    chosen: Mapping[str, tuple[int, ...] | None],
-    wanted: Mapping[str, Sequence[Image]],
-) -> dict[str, Any]:
+def _band_axes(
+    reader: Reader, chosen: Iterable[Choice], wanted: Mapping[str, Sequence[Image]]
+) -> dict[str, tuple[str, xr.Variable]]:
+    """Give variables with bands the name of that dimension and its coordinate; other bands get another dimension."""
+    axes: dict[str, tuple[str, xr.Variable]] = {}
+    for choice in chosen:
+        if choice.bands is None or not wanted[choice.asset]:
+            continue
+        array = wanted[choice.asset][0].array
+        labels = band_labels(reader, array) or []
+        values = np.array([labels[band] for band in choice.bands])
+        taken = dict(axes.values())
+        dim = array.dims[1]
+        if dim in taken and not np.array_equal(taken[dim].to_numpy(), values):
+            dim = f"{choice.name}_band"
+        axes[choice.name] = (dim, xr.Variable((dim,), values))
+    return axes
+
+
+def _coordinates(slots: Slots, target: Grid) -> dict[str, Any]:
     wkt = target.crs.to_wkt()
     a, b, c, d, e, f = target.transform
     attributes = {"crs_wkt": wkt, "spatial_ref": wkt, "GeoTransform": " ".join(map(repr, (c, a, b, f, d, e)))}
@@ -306,9 +337,4 @@ def _coordinates(
     if b == 0 and d == 0:
         x, y = target.centres()
         coordinates |= {"y": ("y", y), "x": ("x", x)}
-    for asset, bands in chosen.items():
-        if bands is not None and wanted[asset]:
-            labels = _band_labels(images.reader, wanted[asset]) or []
-            dim = wanted[asset][0].array.dims[1]
-            coordinates[dim] = (dim, np.array([labels[band] for band in bands]))
     return coordinates

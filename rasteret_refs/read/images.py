@@ -45,6 +45,8 @@ class Image:
     scale: npt.NDArray[np.float64]
     """One a band, or one for all: shape (bands, 1, 1) or (1, 1)."""
     offset: npt.NDArray[np.float64]
+    signed_square: bool = False
+    """Whether sign(v) · (|v| · scale)² takes the place of v · scale."""
 
     @property
     def grid(self) -> Grid:
@@ -98,6 +100,14 @@ class Images:
         """List the assets of the scene table."""
         kind = scenes.schema.field("assets").type
         return [kind.field(i).name for i in range(kind.num_fields)]
+
+    def first_array(self, scenes: Any, asset: str) -> ReferencedArray | None:
+        """Give the array of the first scene that has an asset; None where no scene has it."""
+        fields = scenes["assets"].combine_chunks().field(asset)
+        at = fields.field("refs:group").is_valid().index(True).as_py()
+        if at < 0:
+            return None
+        return self.reader.array(f"{fields.field('refs:group')[at]}/{fields.field('refs:array')[at]}")
 
     def _image(self, scene: int, asset: str, group: str, name: str, index: int) -> Image:
         array = self.reader.array(f"{group}/{name}")

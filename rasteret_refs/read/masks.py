@@ -1,6 +1,6 @@
 """Which pixels a mask asset hides: by values, or by bits of a quality band. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,16 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
-
-CLOUDS: Mapping[str, Any] = {
-    "scl": [3, 8, 9, 10],
-    "SCL": [3, 8, 9, 10],
-    "qa_pixel": {"bits": [1, 2, 3, 4]},
-    "Fmask": {"bits": [1, 2, 3]},
-}
-"""Cloud and shadow: Sentinel-2's scene classification (3 shadow, 8 and 9 cloud, 10 cirrus; L2A product format), Landsat
-Collection 2 QA_PIXEL (dilated cloud, cirrus, cloud, shadow; LSDS-1619) and HLS Fmask (cloud, adjacent, shadow;
-HLS User Guide 2.0, table 9)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +28,7 @@ class Mask:
         return found
 
 
-def parse_masks(mask: Any, assets: Iterable[str]) -> tuple[Mask, ...]:
+def parse_masks(mask: Any, assets: Iterable[str], clouds: Callable[[list[str]], Mapping[str, Any]]) -> tuple[Mask, ...]:
     """Understand `mask=`.
 
     Parameters
@@ -48,6 +38,8 @@ def parse_masks(mask: Any, assets: Iterable[str]) -> tuple[Mask, ...]:
         shadows in the assets at hand.
     assets
         All assets of the collection.
+    clouds
+        Called with the assets for `"clouds"`: gives the rules, see `clouds.cloud_rules`.
 
     Raises
     ------
@@ -58,9 +50,7 @@ def parse_masks(mask: Any, assets: Iterable[str]) -> tuple[Mask, ...]:
         return ()
     known = list(assets)
     if mask == "clouds":
-        mask = {asset: rule for asset, rule in CLOUDS.items() if asset in known}
-        if not mask:
-            raise QueryError(f"expected one of the assets {list(CLOUDS)} for mask='clouds', found {known}")
+        mask = clouds(known)
     if not isinstance(mask, Mapping):
         raise QueryError(f"expected mask= like {{'scl': [3, 8]}} or 'clouds', found {mask!r}")
     return tuple(_parse(asset, rule, known) for asset, rule in mask.items())

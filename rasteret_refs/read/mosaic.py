@@ -10,6 +10,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from rasteret_refs.read import workers
+from rasteret_refs.read.cache import TileCache
+from rasteret_refs.read.clip import Clip
 from rasteret_refs.read.images import Image, Level, holds
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.reader import Reader, Window
@@ -43,6 +45,9 @@ class Recipe:
     scale: bool
     bands: tuple[int, ...] | None
     """Positions along the band axis; None: the asset has no band axis."""
+    clip: Clip | None = None
+    seen: TileCache | None = None
+    """Windows of mask assets that another variable of the same read has read already."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,8 +105,14 @@ class MosaicArray(BackendArray):
         out = np.empty((len(slots), *lead, target.height, target.width), dtype=recipe.dtype)
         if out.size == 0:
             return out
+        outside = recipe.clip.outside(target) if recipe.clip is not None else None
+        if outside is not None and outside.all():
+            out[...] = recipe.fill
+            return out
         for batch in self._batches(slots, target, bands):
             self._read_batch(batch, out, target, bands)
+        if outside is not None:
+            out[..., outside] = recipe.fill
         return out
 
     def _present(self, level: Level, index: int) -> bool:
@@ -141,6 +152,7 @@ class MosaicArray(BackendArray):
             for part in parts:
                 windows += self._windows(part, target, bands)
         self.reader.read_many(windows)
+        self._remember(merged)
 
         def merge(entry: tuple[int, list[_Part]]) -> None:
             position, parts = entry
@@ -183,10 +195,23 @@ class MosaicArray(BackendArray):
         for mask, image in part.layer.masks:
             where = place(image, window, "nearest", self._present)
             if where is not None:
+                known = self.recipe.seen.get(_key(image, where), 0) if self.recipe.seen is not None else None
+                if known is not None:
+                    part.masks.append((mask, image, where, known))
+                    continue
                 shape = (where.rows.stop - where.rows.start, where.columns.stop - where.columns.start)
                 pixels = np.empty(shape, dtype=where.level.array.dtype)
                 part.masks.append((mask, image, where, pixels))
                 yield _window(where.level.array, image.index, None, where, pixels)
+
+    def _remember(self, merged: Sequence[tuple[int, list[_Part]]]) -> None:
+        """Keep windows of mask assets for the other variables."""
+        if self.recipe.seen is None:
+            return
+        for _, parts in merged:
+            for part in parts:
+                for _, image, where, pixels in part.masks:
+                    self.recipe.seen.put(_key(image, where), 0, pixels)
 
     def _merge(self, parts: list[_Part], out: npt.NDArray[Any], target: Grid) -> None:
         out[...] = self.recipe.fill
@@ -228,8 +253,16 @@ class MosaicArray(BackendArray):
         scale, offset = image.scale, image.offset
         if bands is not None and len(scale) > 1:
             scale, offset = scale[list(bands)], offset[list(bands)]
-        scaled: npt.NDArray[Any] = pixels * scale + offset
-        return scaled
+        scaled: npt.NDArray[Any] = pixels * scale
+        if image.signed_square:
+            scaled = np.copysign(scaled * scaled, scaled)
+        return scaled + offset
+
+
+def _key(image: Image, where: Placement) -> str:
+    """Name a window of an image at one of its resolutions."""
+    rows, columns = where.rows, where.columns
+    return f"{where.level.array.path} {image.index} {rows.start}:{rows.stop} {columns.start}:{columns.stop}"
 
 
 def _source_pixels(part: _Part) -> int:
