@@ -1,7 +1,7 @@
 """Footprints in longitude and latitude, for scenes whose source gives none, from the TIFF's own grid."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.tiff.georeference import georeference
+from rasteret_refs.tiff.values import ImageDescription
 from rasteret_refs.virtual.values import SceneAsset
 
 _EDGE_POINTS = 8
@@ -37,12 +38,20 @@ def footprints(scenes: Sequence[Sequence[SceneAsset]]) -> list[bytes | None]:
         A polygon, or two where it crosses the antimeridian (RFC 7946 section 3.1.9); None where no asset has a
         transform and a CRS, or the CRS has no place for its corners.
     """
-    found: list[bytes | None] = [None] * len(scenes)
+    # Equal images share one description: each grid is projected once, however many scenes lie on it.
+    descriptions = {id(image): image for assets in scenes for image in map(_description, assets)}
+    edges = {key: edge for key, image in descriptions.items() if (edge := _edge(image)) is not None}
+    keys = [next((key for asset in assets if (key := id(_description(asset))) in edges), None) for assets in scenes]
+    outlines = _outlines({key: edges[key] for key in keys if key is not None})
+    return [None if key is None else outlines.get(key) for key in keys]
+
+
+def _outlines(edges: Mapping[int, tuple[str, Ring]]) -> dict[int, bytes]:
+    """WKB of the edges, by the same keys; none where the CRS has no place for an edge."""
+    found: dict[int, bytes] = {}
     by_crs: dict[str, list[tuple[int, Ring]]] = {}
-    for number, assets in enumerate(scenes):
-        outline = next((edge for asset in assets if (edge := _edge(asset)) is not None), None)
-        if outline is not None:
-            by_crs.setdefault(outline[0], []).append((number, outline[1]))
+    for key, (wkt, ring) in edges.items():
+        by_crs.setdefault(wkt, []).append((key, ring))
     for wkt, rings in by_crs.items():
         # One call a CRS: PROJ is quick, calling it is not.
         places = _in_degrees(wkt, np.concatenate([ring for _, ring in rings])).reshape(len(rings), -1, 2)
@@ -50,11 +59,11 @@ def footprints(scenes: Sequence[Sequence[SceneAsset]]) -> list[bytes | None]:
         finite = np.isfinite(places).all(axis=(1, 2))
         with np.errstate(invalid="ignore"):  # infinite corners, of grids that reach beyond their CRS, are no polygon
             simple = finite & (np.abs(np.diff(places[:, :, 0], axis=1)).max(axis=1) < _JUMP)
-        for position, (number, _) in enumerate(rings):
+        for position, (key, _) in enumerate(rings):
             if simple[position]:
-                found[number] = _wkb([places[position][:: strides[position]]])
+                found[key] = _wkb([places[position][:: strides[position]]])
             elif finite[position]:
-                found[number] = _wkb(_pieces(_unrolled(places[position])))
+                found[key] = _wkb(_pieces(_unrolled(places[position])))
     return found
 
 
@@ -75,9 +84,12 @@ def _strides(rings: npt.NDArray[np.float64]) -> list[int]:
     return [int(stride) for stride in chosen]
 
 
-def _edge(asset: SceneAsset) -> tuple[str, Ring] | None:
-    """CRS and edge of an asset's first image, in the units of the CRS."""
-    description = asset.pyramids[0].levels[0].image.description
+def _description(asset: SceneAsset) -> ImageDescription:
+    return asset.pyramids[0].levels[0].image.description
+
+
+def _edge(description: ImageDescription) -> tuple[str, Ring] | None:
+    """CRS and edge of an image, in the units of the CRS."""
     place = georeference(description)
     if place is None or place.crs_wkt is None or place.transform is None:
         return None

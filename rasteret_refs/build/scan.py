@@ -22,7 +22,7 @@ from rasteret_refs.errors import (
 )
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.objects.location import canonical
-from rasteret_refs.tiff.chunks import check_extents
+from rasteret_refs.tiff.chunks import check_extents, inside
 from rasteret_refs.tiff.parse import parse
 from rasteret_refs.tiff.values import ByteRange, NeedsBytes, TiffFile
 from rasteret_refs.tiff.windows import Windows
@@ -235,7 +235,7 @@ async def scan_asset(
         header = None if journal is None else _kept_header(url, journal)
         if header is None:
             header = await read_header(url, objects, first, journal)
-    if header.size is not None:
+    if header.size is not None and not inside(header.file.images, header.size):
         for image in header.file.images:
             with _naming(url):
                 check_extents(image, header.size)

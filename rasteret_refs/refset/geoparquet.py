@@ -92,7 +92,9 @@ def scene_table(
     """
     ids = _ids(records)
     try:
-        summaries = [summarise(r["geometry"]) if r.get("geometry") is not None else None for r in records]
+        geometries = [record.get("geometry") for record in records]
+        known = {wkb: summarise(wkb) for wkb in dict.fromkeys(geometries) if wkb is not None}
+        summaries = [None if wkb is None else known[wkb] for wkb in geometries]
         times = {
             name: timestamps([record.get(name) for record in records], name)
             for name in ("datetime", "start_datetime", "end_datetime")
@@ -108,7 +110,7 @@ def scene_table(
         "stac_version": pa.repeat(STAC_VERSION, len(ids)),
         "stac_extensions": pa.array([[]] * len(ids), pa.list_(pa.string())),
         "id": pa.array(ids, pa.string()),
-        "geometry": pa.array([record.get("geometry") for record in records], pa.binary()),
+        "geometry": pa.array(geometries, pa.binary()),
         "bbox": _bbox_column(records, summaries),
         "collection": pa.array([record.get("collection") for record in records], pa.string()),
         **{name: values for name, values in times.items() if name == "datetime" or values.null_count < len(values)},
@@ -253,15 +255,18 @@ def _ids(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _bbox_column(records: Sequence[Mapping[str, Any]], summaries: Sequence[WkbSummary | None]) -> pa.StructArray:
-    rows = []
+    boxes: list[Sequence[float] | None] = []
     for record, summary in zip(records, summaries, strict=True):
         box = record.get("bbox")
         if box is None and summary is not None:
             box = summary.bounds
         if box is not None and len(box) == 6:  # noqa: PLR2004 - STAC's three-dimensional form: heights third and sixth
             box = (box[0], box[1], box[3], box[4])
-        rows.append(None if box is None else dict(zip(BBOX.names, map(float, box), strict=True)))
-    return pa.array(rows, BBOX)
+        boxes.append(box)
+    present = [(0.0,) * len(BBOX) if box is None else box for box in boxes]
+    sides = list(zip(*present, strict=True)) if present else [()] * len(BBOX)
+    columns = [pa.array(map(float, side), pa.float64()) for side in sides]
+    return pa.StructArray.from_arrays(columns, fields=list(BBOX), mask=pa.array([box is None for box in boxes]))
 
 
 def _assets_column(

@@ -176,6 +176,8 @@ def _paths(
     manifest: ChunkManifest, url_index: npt.NDArray[np.int32], inline: npt.NDArray[np.int32]
 ) -> pa.DictionaryArray:
     """Return the path column with only the URLs that these rows use, in order of their number; "" where inlined."""
+    if not manifest.urls:
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(inline), np.int32)), pa.array([""], pa.string()))
     used, codes = np.unique(np.where(inline < 0, url_index, -1), return_inverse=True)
     paths = ["" if number < 0 else manifest.urls[number] for number in used.tolist()]
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(paths, pa.string()))

@@ -16,7 +16,7 @@ from rasteret_refs.refset.metadata import chunk_count
 from rasteret_refs.refset.record import Record
 from rasteret_refs.virtual.values import ReferenceSetPlan, VirtualArray
 
-SAMPLED_ARRAYS: Final = 24
+SAMPLED_ARRAYS: Final = 8
 """Arrays of which references are read back; each costs the decoding of up to two record files."""
 
 

@@ -1,7 +1,8 @@
 """Write a plan and its tables as a sealed reference set into a directory (a staging one: `publish.staged`)."""
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ from rasteret_refs.virtual.values import ChunkManifest, ReferenceSetPlan
 
 LIBRARIES: Final = ("rasteret-refs", "zarr", "numcodecs", "imagecodecs", "pyarrow")
 """Distributions whose versions the seal records: those that decide what the bytes of a set are and mean."""
+
+_WRITERS: Final = 4
+"""Threads that encode and write record files: no more, for each holds one file's table."""
 
 
 def write_reference_set(
@@ -81,7 +85,7 @@ def write_reference_set(
         [len(manifest) for manifest in manifests.values()], stacked=plan.layout == "stack"
     )
     urls = _urls(manifests)
-    records = {path: _write_records(directory, path, manifest, size) for path, manifest in manifests.items()}
+    records = _write_manifests(directory, manifests, size)
     contents: dict[str, Any] = {SCENES: scenes_bytes(scenes)}
     if tiles is not None:
         contents[TILES] = scenes_bytes(tiles)
@@ -110,7 +114,8 @@ def write_reference_set(
 
 
 def _manifests(plan: ReferenceSetPlan) -> Iterator[tuple[str, ChunkManifest]]:
-    """Give each array's and coordinate's path and references, checked."""
+    """Give each array's and coordinate's path and references, checked; equal coordinates have one manifest."""
+    made: dict[int, ChunkManifest] = {}
     for group in plan.groups:
         for array in group.arrays:
             path = array_path(group.path, array.name)
@@ -118,8 +123,10 @@ def _manifests(plan: ReferenceSetPlan) -> Iterator[tuple[str, ChunkManifest]]:
             yield path, array.manifest
         for coordinate in group.coordinates:
             path = array_path(group.path, coordinate.name)
-            manifest = coordinate_manifest(coordinate)
-            check_manifest(manifest, f"coordinate {path}")
+            manifest = made.get(id(coordinate))  # resolutions share the coordinates of their scenes
+            if manifest is None:
+                manifest = made[id(coordinate)] = coordinate_manifest(coordinate)
+                check_manifest(manifest, f"coordinate {path}")
             yield path, manifest
 
 
@@ -133,12 +140,43 @@ def _urls(manifests: Mapping[str, ChunkManifest]) -> set[str]:
     return seen
 
 
-def _write_records(directory: Path, path: str, manifest: ChunkManifest, record_size: int) -> tuple[FileHash, ...]:
+def _write_manifests(
+    directory: Path, manifests: Mapping[str, ChunkManifest], record_size: int
+) -> dict[str, tuple[FileHash, ...]]:
+    """Write the record files of all arrays, some at a time: encoding, hashing and the file system wait for nobody."""
+    parents = {parent for path in manifests for parent in (directory / record_name(path, 0)).parent.parents}
+    for parent in sorted(parent for parent in parents if directory in parent.parents):
+        parent.mkdir(exist_ok=True)
+    # Many small arrays are equal (`spatial_ref`, the coordinates of each resolution): each is encoded once.
+    paths: dict[Hashable, list[str]] = {}
+    for path, manifest in manifests.items():
+        paths.setdefault(_identity(manifest), []).append(path)
+    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="rasteret-refs-write") as pool:
+        sealed = pool.map(
+            lambda alike: _write_records(directory, alike, manifests[alike[0]], record_size), paths.values()
+        )
+        by_path = {path: files for alike, files in zip(paths.values(), sealed, strict=True) for path in alike}
+    return {path: by_path[path] for path in manifests}
+
+
+def _identity(manifest: ChunkManifest) -> Hashable:
+    """Return what is equal for equal manifests: their contents where all is inlined, else the manifest itself."""
+    if manifest.urls or manifest.inline is None:
+        return id(manifest)
+    return (tuple(manifest.inlined), manifest.inline.tobytes())
+
+
+def _write_records(
+    directory: Path, paths: Sequence[str], manifest: ChunkManifest, record_size: int
+) -> tuple[FileHash, ...]:
+    """Write the record files of arrays that have one manifest."""
     sealed = []
-    (directory / record_name(path, 0)).parent.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        (directory / record_name(path, 0)).parent.mkdir(exist_ok=True)
     for number, table in record_tables(manifest, record_size):
         data = record_bytes(table)
-        write_new(directory / record_name(path, number), data)
+        for path in paths:
+            write_new(directory / record_name(path, number), data)
         sealed.append(FileHash.of(data))
     return tuple(sealed)
 

@@ -1,5 +1,7 @@
 """Where an image's chunks lie: offsets and byte counts, checked and completed as libtiff does."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,7 +48,8 @@ def chunk_table(
         byte_counts = _estimated(description, offsets, size)
     elif len(byte_counts) > expected:
         byte_counts = byte_counts[:expected]
-    if not (byte_counts.all() and offsets.all()):
+    # Counting is several times as fast as `all()` on arrays this short.
+    if np.count_nonzero(byte_counts) < expected or np.count_nonzero(offsets) < expected:
         # GDAL: a chunk without bytes is sparse, wherever its offset points (GTiffDataset::IsBlockAvailable).
         present = byte_counts != 0
         if not offsets[present].all():
@@ -116,6 +119,21 @@ def _subsampled(description: ImageDescription) -> bool:
     return description.photometric == _YCBCR and description.ycbcr_subsampling != (1, 1)
 
 
+def inside(images: Sequence[TiffImage], size: int, least: int = 0) -> bool:
+    """Whether all chunks of all images have bytes, and those lie within `[least, size)` of their object.
+
+    One look at all images of a file costs as much as one at a single image.
+    """
+    if len(images) == 1:
+        offsets, counts = images[0].offsets, images[0].byte_counts
+    else:
+        offsets = np.concatenate([image.offsets for image in images])
+        counts = np.concatenate([image.byte_counts for image in images])
+    # Each is bounded by itself too: a sum of two huge numbers may overflow.
+    wrong = (counts < 1) | (offsets < least) | (counts > size) | (offsets > size - counts)
+    return not np.count_nonzero(wrong)
+
+
 def check_extents(image: TiffImage, size: int) -> None:
     """Check that all references lie inside their object of `size` bytes.
 
@@ -125,9 +143,9 @@ def check_extents(image: TiffImage, size: int) -> None:
         A tile or strip begins or ends past the end of the file.
     """
     offsets, counts = image.offsets, image.byte_counts
-    ends = offsets + counts
-    if ends.max(initial=0) > size or counts.max(initial=0) > size:
-        worst = int(np.argmax((ends > size) | (counts > size)))
+    beyond = (counts > size) | (offsets + counts > size)
+    if beyond.any():
+        worst = int(np.argmax(beyond))
         raise TruncatedError(
             f"tile or strip {worst} of {len(offsets)} (IFD at {image.ifd_offset}) takes bytes "
             f"{offsets[worst]} to {offsets[worst] + counts[worst]}, the file has {size}"

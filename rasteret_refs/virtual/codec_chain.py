@@ -11,6 +11,7 @@ from typing import Any
 from rasteret_refs.errors import UnsupportedTiffError
 from rasteret_refs.tiff.tags import PREDICTOR_COMPRESSIONS
 from rasteret_refs.tiff.values import ImageDescription, Planar, SampleFormat
+from rasteret_refs.virtual.repeated import LARGEST_WHOLE, repeated_rows
 from rasteret_refs.virtual.values import CodecChain
 
 type Config = dict[str, Any]
@@ -135,6 +136,8 @@ def fill_chunk(chain: CodecChain, value: complex) -> bytes:
     ------
     ValueError
         The chain's samples cannot hold `value`.
+    UnsupportedTiffError
+        The chunk is larger than `repeated.LARGEST_WHOLE`, and the chain is none whose chunks can be made row by row.
     """
     import numcodecs  # type: ignore[import-untyped] # it carries no types
     import numpy as np
@@ -142,15 +145,17 @@ def fill_chunk(chain: CodecChain, value: complex) -> bytes:
     dtype = np.dtype(chain.dtype)
     try:
         with np.errstate(all="ignore"):
-            filled = np.full(chain.chunk_shape, np.asarray(value).astype(dtype))
+            sample = np.asarray(value).astype(dtype)
     except OverflowError as error:
         raise ValueError(f"samples of {dtype} cannot hold the value {value!r}") from error
-    held = filled.flat[0].item()
+    held = sample.item()
     # Integers have to be equal; floats may round (0.1), but neither overflow nor lose a NaN.
     exact = held == value if dtype.kind in "iu" else np.isfinite(held) == np.isfinite(value)
     if not exact or np.isnan(held) != np.isnan(value):
         raise ValueError(f"samples of {dtype} cannot hold the value {value!r}")
-    encoded: Any = filled
+    if decoded_bytes(chain) > LARGEST_WHOLE:
+        return repeated_rows(chain, sample)
+    encoded: Any = np.full(chain.chunk_shape, sample)
     for config in chain.filters:
         encoded = numcodecs.get_codec(dict(config)).encode(encoded)
     if chain.compressor is not None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from rasteret_refs.errors import TiffError
+from rasteret_refs.tiff.chunks import inside
 from rasteret_refs.tiff.georeference import georeference
 from rasteret_refs.tiff.values import Georeference, ImageDescription, TiffImage
 from rasteret_refs.virtual.facts import Facts, facts_of
 from rasteret_refs.virtual.grids import Grid, grid_of
 from rasteret_refs.virtual.names import derived_from, name_problem
 from rasteret_refs.virtual.profiles import Profiles
-from rasteret_refs.virtual.values import Level, PlannedScene, Pyramid, SceneAsset
+from rasteret_refs.virtual.repeated import can_be_made, why_not
+from rasteret_refs.virtual.values import CodecChain, Level, PlannedScene, Pyramid, SceneAsset
 
 _HEADER_BYTES = 8
 _ANY_SIZE = 1 << 61
@@ -150,30 +152,38 @@ def _layer(scene: int, asset: SceneAsset, pyramid: Pyramid, descriptions: Descri
 def _check_levels(pyramid: Pyramid, asset: SceneAsset, descriptions: Descriptions) -> str | None:
     """Make sure that every image decodes and lies inside its object."""
     profiles = descriptions.profiles
+    chains: list[CodecChain] = []
+    images: list[TiffImage] = []
     for level in pyramid.levels:
-        profiles.of(level.image.description)
-        reason = _outside(level.image, asset)
-        if reason is None and level.mask is not None:
-            profiles.of(level.mask.description, mask=True)
-            reason = _outside(level.mask, asset)
+        chains.append(profiles.of(level.image.description).chain)
+        images.append(level.image)
+        if level.mask is not None:
+            chains.append(profiles.of(level.mask.description, mask=True).chain)
+            images.append(level.mask)
+    size = _ANY_SIZE if asset.size is None else asset.size
+    if all(map(_complete, images)) and inside(images, size, _HEADER_BYTES):
+        return None
+    for image, chain in zip(images, chains, strict=True):
+        reason = _outside(image, size)
+        if reason is None and not image.byte_counts.all() and not can_be_made(chain):
+            reason = f"IFD at byte {image.ifd_offset}: {why_not(chain)}"
         if reason is not None:
             return reason
     return None
 
 
-def _outside(image: TiffImage, asset: SceneAsset) -> str | None:
-    """Say which chunk reference points outside the object, if one does."""
+def _complete(image: TiffImage) -> bool:
+    return len(image.offsets) == len(image.byte_counts) == image.description.chunk_count
+
+
+def _outside(image: TiffImage, size: int) -> str | None:
+    """Say which chunk reference points outside the object of `size` bytes, if one does."""
     offsets, sizes = image.offsets, image.byte_counts
-    expected = image.description.chunk_count
-    if len(offsets) != expected or len(sizes) != expected:
+    if not _complete(image):
         return (
-            f"IFD at byte {image.ifd_offset}: expected {expected} chunk offsets and byte counts, "
+            f"IFD at byte {image.ifd_offset}: expected {image.description.chunk_count} chunk offsets and byte counts, "
             f"got {len(offsets)} and {len(sizes)}"
         )
-    size = _ANY_SIZE if asset.size is None else asset.size
-    inside = offsets.max() <= size and sizes.max() <= size and (offsets + sizes).max() <= size
-    if inside and offsets.min() >= _HEADER_BYTES and sizes.min() >= 1:
-        return None
     present = sizes != 0
     ends = offsets.astype(np.float64) + sizes
     bad = (sizes < 0) | (present & ((offsets < _HEADER_BYTES) | (ends > size)))
