@@ -1,6 +1,6 @@
 # The project's commands. On a fresh machine `make demo` and `make test` do everything, the environment included.
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test test-matrix lint bench fuzz clean
+.PHONY: help install lock demo test test-ml test-matrix lint bench fuzz clean
 PYTEST := .venv/bin/python -m pytest
 
 help: ## list the commands
@@ -21,6 +21,15 @@ demo: install ## write a few COGs, serve them, reference them, open them with pl
 test: install ## all tests: two processes, then what measures time or memory, alone
 	$(PYTEST) -q -n 2 --dist loadfile -m "not alone and not campaign"
 	$(PYTEST) -q -m "alone and not campaign"
+
+test-ml: .venv-ml/.installed ## what needs torch and torchgeo themselves, in an environment of its own
+	.venv-ml/bin/python -m pytest -q -W default tests/ml_torch
+	.venv-ml/bin/python -m pytest -q -W default tests/notebooks -k 03_
+
+.venv-ml/.installed: pyproject.toml .ci/make-venv .ci/find-python
+	python=$$(.ci/find-python) && .ci/make-venv .venv-ml "$$python" -e ".[ml]" \
+	  hypothesis jupyter nbclient ipykernel matplotlib psutil pytest pytest-asyncio pytest-timeout tifffile
+	touch $@
 
 test-matrix: ## the plain route and the codecs on CPython 3.12 and 3.13, pandas 2 and 3, lowest and newest zarr and numcodecs
 	.ci/test-matrix

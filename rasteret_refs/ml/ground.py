@@ -67,7 +67,10 @@ class Ground:
 
     def __init__(self, of: SceneImages, scenes: pa.Table, *, crs: Any, res: Any, resampling: str) -> None:
         self.of, self.resampling = of, resampling
-        rows = of.rows
+        self.times = times_of(scenes)
+        self.rows: Integers = of.rows[np.argsort(self.times[of.rows], kind="stable")]
+        """Scenes that are read, as rows of the scene table, by time: the first of them wins where they overlap."""
+        rows = self.rows
         if not len(rows):
             raise QueryError("expected at least one scene with all assets, found none")
         transforms = of.finest.transform[rows]
@@ -84,7 +87,6 @@ class Ground:
         pixel = transforms[np.flatnonzero(own)[0] if own.any() else 0]
         self.res = _pair(res) if res is not None else (abs(float(pixel[0])), abs(float(pixel[4])))
         self.origin = float(pixel[2]), float(pixel[5])
-        self.times = times_of(scenes)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ground":
         return self
@@ -98,10 +100,10 @@ class Ground:
         Returns
         -------
         numpy.ndarray
-            (west, south, east, north), shape `(scenes that are read, 4)`: the raster's own bounds where the CRS is the
+            (west, south, east, north) for each of `rows`, shape `(scenes, 4)`: the raster's own bounds where the CRS is the
             dataset's, else the box around it, widened to whole pixels of the dataset.
         """
-        images, rows = self.of.finest, self.of.rows
+        images, rows = self.of.finest, self.rows
         a, c, e, f = (images.transform[rows, i] for i in (0, 2, 4, 5))
         x1, y1 = c + a * images.width[rows], f + e * images.height[rows]
         boxes = np.stack([np.minimum(c, x1), np.minimum(f, y1), np.maximum(c, x1), np.maximum(f, y1)], axis=1)
@@ -121,8 +123,8 @@ class Ground:
         return np.array([x0 + low[0] * xres, y0 + low[1] * yres, x0 + high[0] * xres, y0 + high[1] * yres])
 
     def intervals(self) -> tuple[Times, Times]:
-        """Give first and last instant of each scene that is read, UTC, `datetime64[us]`; NaT where it has no time."""
-        taken = self.times[self.of.rows]
+        """Give first and last instant of each of `rows`, UTC, `datetime64[us]`; NaT for scenes without a time."""
+        taken = self.times[self.rows]
         return taken, taken + INSTANT
 
     def reads(self, windows: Sequence[Window], crs: Any, *, stacked: bool) -> Reads[list[npt.NDArray[Any]]]:

@@ -263,6 +263,5 @@ def _span(text: str | None) -> tuple[np.datetime64 | None, np.datetime64 | None]
     if text is None or text in ("", ".."):
         return None, None
     instant = np.datetime64(text.removesuffix("Z").removesuffix("+00:00").replace(" ", "T"))
-    return instant.astype("datetime64[us]"), (instant + np.timedelta64(1, np.datetime_data(instant.dtype)[0])).astype(
-        "datetime64[us]"
-    )
+    following = instant + np.ones((), instant.dtype.str.replace("M8", "m8"))
+    return instant.astype("datetime64[us]"), following.astype("datetime64[us]")

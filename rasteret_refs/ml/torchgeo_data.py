@@ -13,6 +13,7 @@ import torch
 from rasterio.transform import from_origin
 from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset
 
+from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.ground import Ground, Window
 from rasteret_refs.ml.labels import Labels
 from rasteret_refs.ml.options import ChipOptions
@@ -26,6 +27,9 @@ type Transform = Callable[[Sample], Sample]
 KEY = "filepath"
 """Column of the index that names the scene. It has TorchGeo's own name for what it drops when indexes are joined: any
 other column, joined three times, is refused by pandas."""
+
+EARLIEST, LATEST = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
+"""A scene without a time is there at all times that pandas can count in nanoseconds."""
 
 
 class _Batched:
@@ -106,11 +110,11 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
         self.index = self._make_index()
 
     def _make_index(self) -> geopandas.GeoDataFrame:
-        rows = self.ground.of.rows
+        rows = self.ground.rows
         left, right = self.ground.intervals()
         none = np.isnat(left)
-        starts = pd.DatetimeIndex(np.where(none, pd.Timestamp.min.ceil("us").to_datetime64(), left))
-        stops = pd.DatetimeIndex(np.where(none, pd.Timestamp.max.floor("us").to_datetime64(), right))
+        starts = pd.DatetimeIndex(np.where(none, EARLIEST, left))
+        stops = pd.DatetimeIndex(np.where(none, LATEST, right))
         intervals = pd.IntervalIndex.from_arrays(starts, stops, closed="both", name="datetime")
         boxes = shapely.box(*self.ground.boxes().T)
         return geopandas.GeoDataFrame(
@@ -128,7 +132,7 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
     @cached_property
     def _rows(self) -> dict[str, int]:
         """Row of the scene table for each key of the index."""
-        return {self._key(int(row)): int(row) for row in self.ground.of.rows}
+        return {self._key(int(row)): int(row) for row in self.ground.rows}
 
     @cached_property
     def _ids(self) -> list[str]:
@@ -152,13 +156,26 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
         rows = rows[shapely.intersects(self.index.geometry.array[rows], box)]
         if not len(rows):
             raise IndexError(f"index: {index} not found in dataset with bounds: {self.bounds}")
-        keys = self.index[KEY].array[rows]
+        keys = self._keys().array[rows]
         return Window(
             x=(float(x.start), float(x.stop)),
             y=(float(y.start), float(y.stop)),
             res=(float(x.step), float(y.step)),
             rows=tuple(self._rows[key] for key in keys),
         )
+
+    def _keys(self) -> Any:
+        """Give the index's column of scenes.
+
+        TorchGeo 0.10.1's `random_grid_cell_assignment` loses the names of the columns (it hands `.values` on), which
+        breaks `RasterDataset`; the column is then known by what it holds.
+        """
+        if KEY in self.index.columns:
+            return self.index[KEY]
+        for name in self.index.columns:
+            if self.index[name].map(lambda value: isinstance(value, str) and value in self._rows).all():
+                return self.index[name]
+        raise QueryError(f"expected an index with the column {KEY!r}, found {list(self.index.columns)}")
 
     def requests(self, index: Any) -> Requests[Sample]:
         """Plan the window's pixels, and make tensors of them."""

@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, and are saved with output that shows pictures and no machine's paths."""
 
+import importlib.util
 import json
 import os
 import re
@@ -27,6 +28,8 @@ def test_there_are_notebooks_and_they_are_numbered() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_in_a_fresh_folder(path: Path, tmp_path: Path) -> None:
+    if "import torch" in path.read_text() and importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed here: `make test-ml` runs this notebook")
     shutil.copy(path, tmp_path)
     command = [sys.executable, "-m", "jupyter", "execute", "--timeout=120", "--output=executed", path.name]
     environment = os.environ | {
