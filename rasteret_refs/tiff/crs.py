@@ -4,13 +4,14 @@ A user-defined CRS is put together as WKT 1, the form in which GDAL builds it: s
 """
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
 from math import pi
 from typing import TYPE_CHECKING, Any
 
-from rasteret_refs.tiff.geokeys import GeoKey, GeoKeys, ModelType
+from rasteret_refs.tiff.geokeys import USER_DEFINED, GeoKey, GeoKeys, ModelType
+from rasteret_refs.tiff.overrides import eastings_first, named, with_unit
 from rasteret_refs.tiff.projections import axes, projection
+from rasteret_refs.tiff.units import CrsError, Unit, given_unit, linear_unit, quoted, registered_unit
+from rasteret_refs.tiff.vertical import with_vertical
 
 if TYPE_CHECKING:
     from pyproj import CRS
@@ -28,20 +29,10 @@ _UNKNOWN_GEOGRAPHIC = (
     f'PRIMEM["Greenwich",0],UNIT["unknown",0.0174532925199433],{_LATITUDE_FIRST}]'
 )
 """What GDAL takes where a file says no more than that it is geographic."""
+_OLD_WEB_MERCATOR = "WGS_1984_Web_Mercator"
 _LONGEST_CITATION = 32 * 1024
 _CERTAIN = 100
 """PROJ's confidence that two CRSs are one: also the names agree."""
-
-
-class CrsError(Exception):
-    """The GeoKeys name no CRS that PROJ can express; stays inside `tiff/`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    name: str
-    size: float
-    """In metres or radians."""
 
 
 def crs_of(keys: GeoKeys) -> tuple["CRS", int | None] | None:
@@ -57,10 +48,10 @@ def crs_of(keys: GeoKeys) -> tuple["CRS", int | None] | None:
     if any(isinstance(value, str) and len(value) > _LONGEST_CITATION for value in keys.values.values()):
         raise CrsError(f"a citation of more than {_LONGEST_CITATION} characters")
     try:
-        horizontal = _horizontal(keys)
-        if horizontal is None:
-            return None
-        return _identified(_with_vertical(horizontal, keys))
+        horizontal = _esri_string(keys)
+        if horizontal is None and (found := _horizontal(keys)) is not None:
+            horizontal = _official(found)
+        return None if horizontal is None else _identified(with_vertical(horizontal, keys))
     except (CRSError, ProjError, ValueError, TypeError, ArithmeticError, KeyError, AttributeError) as error:
         # pyproj reports some senseless codes, names and numbers in ways of its own
         raise CrsError(f"PROJ refuses the CRS: {error}") from error
@@ -84,14 +75,39 @@ def _identified(crs: "CRS") -> tuple["CRS", int | None]:
     return CRS.from_authority(*authority), int(authority[1]) if authority[0] == "EPSG" else None
 
 
-def _horizontal(keys: GeoKeys) -> "CRS | None":
+def _official(crs: "CRS") -> "CRS":
+    """The registry's CRS of the same name, old names included, where it is the same: GDAL does as much."""
+    from pyproj import CRS
+
+    if crs.is_bound or not (crs.is_projected or crs.is_geographic) or "id" in crs.to_json_dict():
+        return crs
+    if crs.name == _OLD_WEB_MERCATOR:  # GDAL takes it for the code that it wrote under that name
+        text = CRS.from_authority("ESRI", 102113).to_wkt("WKT2_2019")
+        # Under its own name PROJ would read any definition as EPSG:3857's.
+        return CRS.from_wkt(text.replace(_OLD_WEB_MERCATOR, "Web Mercator on a sphere", 1))
+    found = named(crs.name)
+    if found is None or found.type_name != crs.type_name:
+        return crs
+    same = crs.equals(found, ignore_axis_order=True) or crs.equals(CRS.from_wkt(found.to_wkt("WKT1_GDAL")))
+    return found if same else crs
+
+
+def _esri_string(keys: GeoKeys) -> "CRS | None":
     from pyproj import CRS
 
     for key in (GeoKey.ProjectedCitation, GeoKey.GTCitation):
         text = keys.text(key)
         if text is not None and text.startswith(_ESRI_PREFIX):
             return CRS.from_wkt(text.removeprefix(_ESRI_PREFIX).strip())
+    return None
+
+
+def _horizontal(keys: GeoKeys) -> "CRS | None":
+    from pyproj import CRS
+
     model = keys.code(GeoKey.GTModelType)
+    if model in {None, USER_DEFINED} and keys.values.get(GeoKey.GTModelType) != 0:  # libgeotiff goes by what there is
+        model = ModelType.PROJECTED if keys.known_code(GeoKey.ProjectedCRS) is not None else model
     if model == ModelType.PROJECTED:
         return _projected(keys)
     if model == ModelType.GEOGRAPHIC:
@@ -106,7 +122,7 @@ def _projected(keys: GeoKeys) -> "CRS | None":
 
     code = keys.known_code(GeoKey.ProjectedCRS)
     if code is not None:
-        return CRS.from_epsg(code)
+        return _adjusted(CRS.from_epsg(code), code, keys)
     operation = keys.known_code(GeoKey.Projection)
     method = keys.code(GeoKey.ProjMethod)
     if operation is None and method is None:
@@ -114,26 +130,49 @@ def _projected(keys: GeoKeys) -> "CRS | None":
     base = _geographic(keys) or CRS.from_wkt(_UNKNOWN_GEOGRAPHIC)
     base_wkt = base.to_wkt("WKT1_GDAL")
     name = keys.text(GeoKey.GTCitation) or keys.text(GeoKey.ProjectedCitation) or "unnamed"
-    unit = _linear_unit(keys)
+    unit = linear_unit(keys)
     if operation is not None and method is None:
-        body, orientation = _registered_operation(operation, base), ""
+        body, orientation = _registered_operation(operation, base, unit), ""
     else:
         factor = _angular_unit(keys).size / _base_unit(base)
         found = projection(keys, lambda angle: angle if abs(factor - 1) < _NOISE else angle * factor)
         if found is None:
             raise CrsError(f"ProjMethodGeoKey (3075) is {method}: not a projection that is known here")
         body, orientation = found, axes(found, keys)
-    text = f"PROJCS[{_quoted(name)},{base_wkt},{body},UNIT[{_quoted(unit.name)},{unit.size!r}]{orientation}]"
+    text = f"PROJCS[{quoted(name)},{base_wkt},{body},UNIT[{quoted(unit.name)},{unit.size!r}]{orientation}]"
     return CRS.from_wkt(text)
 
 
-def _registered_operation(code: int, base: "CRS") -> str:
-    """WKT 1 of the projection of an EPSG conversion, such as 16043 (UTM zone 43N)."""
+def _adjusted(crs: "CRS", code: int, keys: GeoKeys) -> "CRS":
+    """Let a registered projected CRS have the unit, the ellipsoid and the order of axes that further keys ask for.
+
+    GDAL takes the registry's definition as it is only where no key describes the base CRS (`GTIFGetOGISDefnAsOSR`).
+    """
+    unit = given_unit(keys)
+    if unit is not None and crs.axis_info and not _close(unit.size, crs.axis_info[0].unit_conversion_factor):
+        crs = with_unit(crs, unit)
+    described = (GeoKey.GeodeticCRS, GeoKey.GeodeticDatum, GeoKey.Ellipsoid, GeoKey.Projection, GeoKey.ProjMethod)
+    if all(key not in keys.values for key in described):
+        return crs
+    axis, flattening, ellipsoid = keys.number(GeoKey.EllipsoidSemiMajorAxis), _inverse_flattening(keys), crs.ellipsoid
+    other = (
+        axis is not None
+        and flattening is not None
+        and ellipsoid is not None
+        and not (_close(axis, ellipsoid.semi_major_metre) and _close(flattening, ellipsoid.inverse_flattening))
+    )
+    replacement = rf'SPHEROID["\g<name>",{axis!r},{flattening!r}\g<rest>' if other else None
+    return eastings_first(crs, code, None if replacement is None else lambda text: _SPHEROID.sub(replacement, text, 1))
+
+
+def _registered_operation(code: int, base: "CRS", unit: Unit) -> str:
+    """WKT 1 of the projection of an EPSG conversion, such as 16043 (UTM zone 43N), lengths in `unit`."""
     from pyproj.crs import GeographicCRS, ProjectedCRS
 
     operation = _registered("CoordinateOperation", code)
     datum = base.datum if base.datum is not None else "World Geodetic System 1984"
-    made = ProjectedCRS(operation, name="unnamed", geodetic_crs=GeographicCRS(datum=datum))
+    in_metres = ProjectedCRS(operation, name="unnamed", geodetic_crs=GeographicCRS(datum=datum))
+    made = in_metres if _close(unit.size, 1.0) else with_unit(in_metres, unit)
     text = made.to_wkt("WKT1_GDAL")
     start = text.index("PROJECTION[")
     return text[start : text.index(",UNIT[", start)]
@@ -180,8 +219,8 @@ def _user_geographic(keys: GeoKeys) -> str | None:
     unit = _angular_unit(keys)
     name = names.get("GCS Name") or "unknown"
     return (
-        f"GEOGCS[{_quoted(name)},DATUM[{_quoted(datum)},{ellipsoid}{to_wgs84}],"
-        f"{_prime_meridian(keys, names)},UNIT[{_quoted(unit.name)},{unit.size!r}],{_LATITUDE_FIRST}]"
+        f"GEOGCS[{quoted(name)},DATUM[{quoted(datum)},{ellipsoid}{to_wgs84}],"
+        f"{_prime_meridian(keys, names)},UNIT[{quoted(unit.name)},{unit.size!r}],{_LATITUDE_FIRST}]"
     )
 
 
@@ -226,7 +265,7 @@ def _ellipsoid(keys: GeoKeys, names: dict[str, str], datum_code: int | None) -> 
         name = names.get("Ellipsoid", "unknown")
     if major is None or flattening is None:
         return None
-    return f"SPHEROID[{_quoted(name)},{major!r},{flattening!r}]"
+    return f"SPHEROID[{quoted(name)},{major!r},{flattening!r}]"
 
 
 def _prime_meridian(keys: GeoKeys, names: dict[str, str]) -> str:
@@ -234,9 +273,9 @@ def _prime_meridian(keys: GeoKeys, names: dict[str, str]) -> str:
     if code is not None:
         meridian = _registered("PrimeMeridian", code)
         longitude = meridian.longitude * meridian.unit_conversion_factor / _angular_unit(keys).size
-        return f"PRIMEM[{_quoted(meridian.name)},{longitude!r}]"
+        return f"PRIMEM[{quoted(meridian.name)},{longitude!r}]"
     longitude = keys.number(GeoKey.PrimeMeridianLong) or 0.0
-    return f"PRIMEM[{_quoted(names.get('Primem', 'Greenwich' if longitude == 0 else 'unknown'))},{longitude!r}]"
+    return f"PRIMEM[{quoted(names.get('Primem', 'Greenwich' if longitude == 0 else 'unknown'))},{longitude!r}]"
 
 
 def _base_unit(crs: "CRS") -> float:
@@ -252,71 +291,31 @@ def _geocentric(keys: GeoKeys) -> "CRS | None":
     text = _user_geographic(keys)
     if text is None:
         return None
-    unit = _linear_unit(keys, GeoKey.GeogLinearUnits, GeoKey.GeogLinearUnitSize)
+    unit = linear_unit(keys, GeoKey.GeogLinearUnits, GeoKey.GeogLinearUnitSize)
     name = keys.text(GeoKey.GTCitation) or "unknown"
     body = text[text.index(",DATUM[") : text.rindex(",UNIT[")]
-    return CRS.from_wkt(f"GEOCCS[{_quoted(name)}{body},UNIT[{_quoted(unit.name)},{unit.size!r}]]")
+    return CRS.from_wkt(f"GEOCCS[{quoted(name)}{body},UNIT[{quoted(unit.name)},{unit.size!r}]]")
 
 
 def _local(keys: GeoKeys) -> "CRS | None":
-    """An engineering CRS where there is a name but nothing that ties it to the earth, as GDAL gives it."""
+    """An engineering CRS where there are keys but none that tie it to the earth, as GDAL gives it."""
     from pyproj import CRS
 
-    name = keys.text(GeoKey.GTCitation) or keys.text(GeoKey.ProjectedCitation)
-    if not name:
+    if not keys.values:
         return None
-    unit = _linear_unit(keys)
+    citations = (GeoKey.GTCitation, GeoKey.ProjectedCitation, GeoKey.GeodeticCitation)
+    name = next(filter(None, map(keys.text, citations)), "unnamed")
+    unit = linear_unit(keys)
     return CRS.from_wkt(
-        f'LOCAL_CS[{_quoted(name)},UNIT[{_quoted(unit.name)},{unit.size!r}],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+        f'LOCAL_CS[{quoted(name)},UNIT[{quoted(unit.name)},{unit.size!r}],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
     )
 
 
-def _with_vertical(horizontal: "CRS", keys: GeoKeys) -> "CRS":
-    """Compound CRS where a GeoTIFF 1.1 file names a vertical CRS; GDAL leaves it out of GeoTIFF 1.0 files, as we do."""
-    from pyproj import CRS
-    from pyproj.crs import CompoundCRS
-
-    code = keys.known_code(GeoKey.Vertical)
-    if code is None or keys.revision < (1, 1) or len(horizontal.axis_info) > 2:  # noqa: PLR2004 - three dimensions
-        return horizontal
-    vertical = CRS.from_epsg(code)
-    if horizontal.is_geographic and vertical.is_geographic and len(vertical.axis_info) > 2:  # noqa: PLR2004 - likewise
-        return vertical  # GDAL writes a three-dimensional CRS as its horizontal part and, as vertical, its own code
-    if not vertical.is_vertical:
-        return horizontal
-    return CompoundCRS(name=f"{horizontal.name} + {vertical.name}", components=[horizontal, vertical])
-
-
-def _angular_unit(keys: GeoKeys) -> _Unit:
+def _angular_unit(keys: GeoKeys) -> Unit:
     code = keys.known_code(GeoKey.GeogAngularUnits)
     if code is not None:
-        return _unit(code, "angular")
+        return registered_unit(code, "angular")
     size = keys.number(GeoKey.GeogAngularUnitSize)
     if size is None or _close(size, _DEGREE):
-        return _Unit("degree", _DEGREE)
-    return _Unit("unknown", size)
-
-
-def _linear_unit(
-    keys: GeoKeys, unit: GeoKey = GeoKey.ProjLinearUnits, size: GeoKey = GeoKey.ProjLinearUnitSize
-) -> _Unit:
-    code = keys.known_code(unit)
-    if code is not None:
-        return _unit(code, "linear")
-    metres = keys.number(size)
-    return _Unit("metre", 1.0) if metres is None or metres == 1 else _Unit("unknown", metres)
-
-
-@lru_cache(maxsize=64)
-def _unit(code: int, category: str) -> _Unit:
-    from pyproj.database import get_units_map
-
-    for name, unit in get_units_map(auth_name="EPSG", category=category, allow_deprecated=True).items():
-        if unit.code == str(code):
-            return _Unit(name, unit.conv_factor)
-    raise CrsError(f"EPSG knows no {category} unit {code}")
-
-
-def _quoted(name: str) -> str:
-    """A WKT string; quotes inside are doubled."""
-    return '"' + name.replace('"', '""') + '"'
+        return Unit("degree", _DEGREE)
+    return Unit("unknown", size)

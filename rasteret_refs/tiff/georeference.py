@@ -3,8 +3,9 @@
 from functools import lru_cache
 from math import isfinite
 
-from rasteret_refs.tiff.crs import CrsError, crs_of
+from rasteret_refs.tiff.crs import crs_of
 from rasteret_refs.tiff.geokeys import GeoKey, GeoKeys, read_geokeys
+from rasteret_refs.tiff.units import CrsError
 from rasteret_refs.tiff.values import Georeference, GeoTags, ImageDescription
 
 type Affine = tuple[float, float, float, float, float, float]

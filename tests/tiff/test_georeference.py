@@ -214,3 +214,69 @@ def test_no_geokeys_make_it_raise(entries, doubles, text):
     base = described(build(gray() | PLACE))
     changed = type(base)(**{name: getattr(base, name) for name in base.__slots__} | {"geo": geo})
     assert georeference(changed) is None or isinstance(georeference(changed), Georeference)
+
+
+UTM_31, NZ_TM, RD_NEW = (3072, 32631), (3072, 2193), (3072, 28992)
+VERTICAL = "EGM2008 as we had it|"
+ODD_KEYS: dict[str, tuple[list[tuple[int, ...]], list[float], str]] = {
+    "a projected code without a model type": ([UTM_31], [], ""),
+    "no key but the raster type": ([(1025, 1)], [], ""),
+    "no key but a unit": ([(3076, 9001)], [], ""),
+    "a projected model and nothing more": ([(1024, 1)], [], ""),
+    "an undefined model with a code": ([(1024, 0), UTM_31], [], ""),
+    "feet for a code in metres": ([(1024, 1), UTM_31, (3076, 9003)], [], ""),
+    "metres for a code in feet": ([(1024, 1), (3072, 2227), (3076, 9001)], [], ""),
+    "half metres for a code in metres": ([(1024, 1), UTM_31, (3076, 32767), (3077, 34736, 1, 0)], [0.5], ""),
+    "feet that only Imagine's citation names": (
+        [(1024, 1), (1026, 34737, 57, 0), (3072, 2838)], [],
+        "IMAGINE GeoTIFF Support\n(R)\nUnits = international_FeeT\n more|",
+    ),
+    "a base CRS beside a code whose northings come first": ([(1024, 1), (2048, 4167), NZ_TM], [], ""),
+    "a code whose northings come first": ([(1024, 1), NZ_TM, (3076, 9001)], [], ""),
+    "an ellipsoid other than the code's": (
+        [(1024, 1), (2048, 4289), (2057, 34736, 1, 0), (2059, 34736, 1, 1), RD_NEW],
+        [6377397.155, 299.152813106079], "",
+    ),
+    "a zone of a registered conversion, in feet": ([(1024, 1), (2048, 4267), (3074, 16031), (3076, 9003)], [], ""),
+    "an old name of a registered CRS": (
+        [(1024, 1), (1026, 34737, 21, 0), (2048, 4258), (3072, 32767), (3074, 32767), (3075, 10), (3076, 9001),
+         (3082, 34736, 1, 2), (3083, 34736, 1, 3), (3088, 34736, 1, 1), (3089, 34736, 1, 0)],
+        [52.0, 10.0, 4321000.0, 3210000.0], "ETRS89 / LAEA Europe|",
+    ),
+    "the name of ESRI's old Web Mercator": (
+        [(1024, 1), (1026, 34737, 22, 0), (2048, 4326), (3072, 32767), (3074, 32767), (3075, 7), (3076, 9001)],
+        [], "WGS_1984_Web_Mercator|",
+    ),
+    "ellipsoidal heights by GeoTIFF 1.0's code": ([(1024, 2), (2048, 4326), (4096, 5030)], [], ""),
+    "ellipsoidal heights over another ellipsoid": ([(1024, 2), (2048, 4269), (4096, 5019)], [], ""),
+    "ellipsoidal heights of a projected CRS": ([(1024, 1), UTM_31, (4096, 4979)], [], ""),
+    "a vertical datum without a CRS": (
+        [(1024, 1), UTM_31, (4097, 34737, len(VERTICAL), 0), (4098, 1027), (4099, 9001)], [], VERTICAL,
+    ),
+    "a vertical CRS by its name": (
+        [(1024, 2), (2048, 6318), (4096, 32767), (4097, 34737, 14, 0), (4098, 32767), (4099, 9001)],
+        [], "NAVD88 height|",
+    ),
+    "a vertical unit and nothing more": ([(1024, 2), (2048, 4326), (4099, 9001)], [], ""),
+    "a private vertical code": ([(1024, 2), (2048, 4326), (4096, 40000)], [], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("minor", [0, 1], ids=["GeoTIFF 1.0", "GeoTIFF 1.1"])
+@pytest.mark.parametrize("name", ODD_KEYS)
+def test_odd_keys_mean_what_they_mean_to_gdal(tmp_path, name, minor):
+    keys, doubles, text = ODD_KEYS[name]
+    entries = [value for key in keys for value in (key if len(key) == 4 else (key[0], 0, 1, key[1]))]
+    tags = {
+        33550: (DOUBLE, [10.0, 10.0, 0.0]),
+        33922: (DOUBLE, [0.0, 0.0, 0.0, 500000.0, 4000000.0, 0.0]),
+        34735: (SHORT, [1, 1, minor, len(keys), *entries]),
+    }
+    tags |= {34736: (DOUBLE, doubles)} if doubles else {}
+    tags |= {34737: (ASCII, text.encode() + b"\0")} if text else {}
+    path = tmp_path / "keys.tif"
+    path.write_bytes(build(gray() | tags))
+    found, source = both(path)
+    assert found is not None
+    assert found.crs_wkt is not None, found.crs_problem
+    assert CRS.from_wkt(found.crs_wkt) == source.crs, (found.crs_wkt, source.crs.to_wkt())
