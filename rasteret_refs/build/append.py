@@ -233,8 +233,8 @@ def _write(
     storage_hints: Mapping[str, Any] | None,
 ) -> None:
     from rasteret_refs.refset.append import joined
+    from rasteret_refs.refset.coordinates import stored_values
     from rasteret_refs.refset.successor import append as write_successor
-    from rasteret_refs.refset.successor import stored_values
     from rasteret_refs.virtual.existing import existing_layout
 
     found = work.found

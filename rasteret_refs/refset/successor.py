@@ -220,22 +220,6 @@ def append(
     return seal
 
 
-def stored_values(sealed: SealedSet, path: str) -> Any:
-    """Return a coordinate's stored values: what `planner.plan(existing=…)` reads.
-
-    Returns
-    -------
-    numpy.ndarray
-        Times as the int64 that are stored.
-    """
-    import zarr
-
-    from rasteret_refs.refset.plain import store_of
-
-    group = zarr.open_group(store_of(sealed.files), mode="r", zarr_format=2, use_consolidated=False)
-    return group[path][...]  # type: ignore[index]
-
-
 def _changes(groups: tuple[VirtualGroup, ...]) -> Iterator[tuple[str, ChunkManifest, int]]:
     """Give path, references and first chunk of each array and coordinate of a plan."""
     for group in groups:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import zarr
 
+from rasteret_refs.refset.coordinates import stored_values
 from rasteret_refs.refset.geoparquet import concatenated, scene_table
 from rasteret_refs.refset.opened import OpenedRefset
 from rasteret_refs.refset.plain import plain_store
 from rasteret_refs.refset.publish import staged
-from rasteret_refs.refset.successor import Successor, append, stored_values
+from rasteret_refs.refset.successor import Successor, append
 from rasteret_refs.refset.write import write_reference_set
 from rasteret_refs.tiff.parse import parse
 from rasteret_refs.tiff.values import TiffFile

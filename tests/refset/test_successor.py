@@ -11,12 +11,13 @@ import pytest
 import zarr
 
 from rasteret_refs.errors import DamagedError, QueryError, RefsetError
+from rasteret_refs.refset.coordinates import stored_values
 from rasteret_refs.refset.geoparquet import concatenated
 from rasteret_refs.refset.opened import OpenedRefset
 from rasteret_refs.refset.plain import plain_store
 from rasteret_refs.refset.publish import staged
 from rasteret_refs.refset.relocate import relocate
-from rasteret_refs.refset.successor import Successor, append, stored_values
+from rasteret_refs.refset.successor import Successor, append
 from rasteret_refs.refset.tombstones import drop_scenes
 from rasteret_refs.virtual.values import ReferenceSetPlan
 from tests.refset.conftest import table_of
