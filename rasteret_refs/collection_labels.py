@@ -114,8 +114,15 @@ class Labelling:
         change = split(self.view, fractions, by, unit=unit, chip_size=chip_size, stride=stride, **options)
         return self._changed(change, write)
 
-    def leakage(self, column: str = "split") -> "LeakageReport":
+    def leakage(self, column: str = "split", *, unit: str | None = None) -> "LeakageReport":
         """Count the overlapping footprints of scenes, or of chips where these are split, of different splits.
+
+        Parameters
+        ----------
+        column
+            That holds the splits.
+        unit
+            `"scene"` or `"chip"`; None: what was split last in a view that carries splits, else chips before scenes.
 
         Raises
         ------
@@ -124,7 +131,7 @@ class Labelling:
         """
         from rasteret_refs.ml.annotating import leakage
 
-        return leakage(self.view, column)
+        return leakage(self.view, column, unit)
 
     def assign_new_splits(self) -> Self:
         """Give scenes without a split theirs, by the rules that the set records; `append` and `merge` do so too.

@@ -49,8 +49,10 @@ def command(location: str, *, where: str | None, as_json: bool, storage_file: Pa
         facts[name] = " ".join(map(str, facts[name])) if facts[name] else None
     if facts["splits"]:
         facts["splits"] = "; ".join(
-            f"{column} by {rule['unit']}: " + ", ".join(f"{name or '(none)'} {n}" for name, n in rule["counts"].items())
-            for column, rule in facts["splits"].items()
+            f"{column} of {unit}s by {rule['by']}: "
+            + ", ".join(f"{name or '(none)'} {count}" for name, count in rule["counts"].items())
+            for column, units in facts["splits"].items()
+            for unit, rule in units.items()
         )
     facts["sources"] = ", ".join(seal.sources)
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in seal.versions.items())
@@ -96,11 +98,15 @@ def bbox_of(scenes: "pa.Table") -> list[float] | None:
 
 
 def splits_of(collection: "Collection") -> dict[str, Any]:
-    """How many scenes, or chips, are in each split, by the column of each recorded rule."""
-    found = {}
-    for column, rule in collection.refset.seal.recipe.get("splits", {}).items():
-        table = collection.refset.tiles() if rule["unit"] == "chip" else collection.scenes
-        if table is not None and column in table.column_names:
-            counts = sorted((pair["values"] or "", pair["counts"]) for pair in table[column].value_counts().to_pylist())
-            found[column] = {"unit": rule["unit"], "by": rule["by"], "seed": rule["seed"], "counts": dict(counts)}
+    """How many scenes, and chips, are in each split, by the column of each recorded rule."""
+    from rasteret_refs.ml.assign import RECORDED, RECORDED_CHIPS
+
+    found: dict[str, Any] = {}
+    for key, unit in ((RECORDED, "scene"), (RECORDED_CHIPS, "chip")):
+        for column, rule in collection.refset.seal.recipe.get(key, {}).items():
+            table = collection.refset.tiles() if unit == "chip" else collection.scenes
+            if table is not None and column in table.column_names:
+                pairs = [(pair["values"] or "", pair["counts"]) for pair in table[column].value_counts().to_pylist()]
+                facts = {"by": rule["by"], "seed": rule["seed"], "counts": dict(sorted(pairs))}
+                found.setdefault(column, {})[unit] = facts
     return found

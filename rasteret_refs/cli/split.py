@@ -43,7 +43,7 @@ def command(
 
     column = options["column"]
     collection = Collection(location, storage=read_storage(storage_file)).assign_splits(write=out is None, **options)
-    report = collection.leakage(column)
+    report = collection.leakage(column, unit=options["unit"])
     place = location if out is None else str(collection.save(out, overwrite=overwrite).location)
     overlaps = {"-".join(pair): count for pair, count in report.overlaps.items()}
     if as_json:

@@ -9,7 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 from rasteret_refs.errors import NotFoundError, QueryError
-from rasteret_refs.ml.assign import RECORDED, grown_splits, recorded_rules, scene_leakage, scene_splits, split_rule
+from rasteret_refs.ml.assign import (
+    RECORDED,
+    RECORDED_CHIPS,
+    grown_splits,
+    recorded_rules,
+    scene_leakage,
+    scene_splits,
+    split_rule,
+)
 from rasteret_refs.ml.chip_splits import CHIP, chip_leakage, chip_splits
 from rasteret_refs.ml.splits import LeakageReport, SplitRule
 from rasteret_refs.refset.annotate import annotated
@@ -86,7 +94,8 @@ def split(
         table = chip_splits(view, rule, size=size, stride=stride)
         entry = {**rule.record(), "chip_size": size, "stride": size if stride is None else stride}
         return Change(
-            tiles=merged_labels(_other_labels(view, table), table), record=_record(view, {rule.column: entry})
+            tiles=merged_labels(_other_labels(view, table), table),
+            record=_record(view, {rule.column: entry}, RECORDED_CHIPS),
         )
     if chip_size is not None or stride is not None:
         raise QueryError("expected chip_size and stride only together with unit='chip'")
@@ -109,16 +118,34 @@ def grown(view: View) -> Change | None:
     columns: dict[str, pa.Array] = {}
     rules: dict[str, Any] = {}
     for name, rule in recorded_rules(view.refset.seal.recipe).items():
-        if rule.unit == "scene" and (name not in view.table.column_names or view.table[name].null_count):
+        if name not in view.table.column_names or view.table[name].null_count:
             splits, found = grown_splits(view.table, rule)
             columns[name], rules[name] = pa.array(splits.tolist(), pa.string()), found.record()
     return Change(columns=columns, along=frozenset(columns), record=_record(view, rules)) if columns else None
 
 
-def leakage(view: View, column: str) -> LeakageReport:
-    """Report overlaps: of chips where these have the column, else of scenes."""
+def leakage(view: View, column: str, unit: str | None = None) -> LeakageReport:
+    """Report overlaps between splits.
+
+    Parameters
+    ----------
+    column
+        That holds the splits.
+    unit
+        `scene` or `chip`; None: scenes where the view carries splits of theirs, else chips where these are split.
+
+    Raises
+    ------
+    QueryError
+        There is no such column, or no such unit.
+    """
+    if unit not in {None, "scene", "chip"}:
+        raise QueryError(f"expected unit='scene' or 'chip', got {unit!r}")
     tiles = _tiles(view)
-    if tiles is not None and column in tiles.column_names and set(WINDOW) <= set(tiles.column_names):
+    of_chips = tiles is not None and column in tiles.column_names and set(WINDOW) <= set(tiles.column_names)
+    if unit == "chip" or (unit is None and of_chips and column not in view.columns):
+        if tiles is None or not of_chips:
+            raise QueryError(f"expected chips with the column {column!r}, got none")
         return chip_leakage(tiles, column)
     return scene_leakage(view.table, column)
 
@@ -197,8 +224,8 @@ def _other_labels(view: View, new: pa.Table) -> pa.Table | None:
     return kept if labels else None
 
 
-def _record(view: View, rules: Mapping[str, Any]) -> dict[str, Any]:
+def _record(view: View, rules: Mapping[str, Any], key: str = RECORDED) -> dict[str, Any]:
     """The recipe's rules with some replaced, or taken out where None: labels of a user's own follow no rule."""
-    old = {**view.refset.seal.recipe, **view.record}.get(RECORDED, {})
+    old = {**view.refset.seal.recipe, **view.record}.get(key) or {}
     merged = {name: rule for name, rule in {**old, **rules}.items() if rule is not None}
-    return {RECORDED: merged or None} if merged != old else {}
+    return {key: merged or None} if merged != old else {}

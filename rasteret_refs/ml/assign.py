@@ -25,7 +25,9 @@ from rasteret_refs.refset.query import unknown_names
 from rasteret_refs.refset.views_subset import DUPLICATE_OF, bounds_of
 
 RECORDED = "splits"
-"""Key of the recipe in `refs.json`: column → the rule that it was made by."""
+"""Key of the recipe in `refs.json`: column → the rule that scenes were split by."""
+RECORDED_CHIPS = "chip_splits"
+"""The same for chips, with their size and stride."""
 Strings = npt.NDArray[np.str_]
 
 
@@ -133,8 +135,8 @@ def _completed(table: pa.Table, old: list[Any], fresh: npt.NDArray[np.bool_], ru
 
 
 def recorded_rules(recipe: Mapping[str, Any]) -> dict[str, SplitRule]:
-    """Rules that a set records, by column; chips have theirs under the column's name as well."""
-    return {name: rule_of(record) for name, record in recipe.get(RECORDED, {}).items()}
+    """Rules that a set records for scenes, by column."""
+    return {name: rule_of(record) for name, record in (recipe.get(RECORDED) or {}).items()}
 
 
 def rule_of(record: Mapping[str, Any]) -> SplitRule:

@@ -52,12 +52,12 @@ def test_split_assigns_reports_and_is_told_by_info(out):
     found = column(out, "split")
     assert {name: list(found.values()).count(name) for name in set(found.values())} == report["units"]
     told = json.loads(invoke("info", out, "--json").stdout)
-    assert told["splits"]["split"] == {"unit": "scene", "by": "id", "seed": 2, "counts": report["units"]}
+    assert told["splits"]["split"] == {"scene": {"by": "id", "seed": 2, "counts": report["units"]}}
     assert told["dates"][0] < told["dates"][1]
     assert told["bbox"] == pytest.approx([75.92, 13.53, 76.87, 13.57], abs=0.05)
     text = invoke("info", out, "--where", "split = 'train'").stdout
     assert f"scenes {report['units'].get('train', 0)} dates" in " ".join(text.split())
-    assert "split by scene" in text
+    assert "split of scenes by id" in text
 
 
 def test_split_by_chips_and_refusals(out, tmp_path):

@@ -150,7 +150,7 @@ def test_chips_of_different_splits_within_one_tile_share_no_ground(tmp_path, opt
         assert left.distance(right) >= apart
     assert refs.leakage().total == 0
     assert all(r["x_offset"] + r["width"] <= 260 and r["y_offset"] + r["height"] <= 300 for r in rows)
-    entry = recipe_of(refs.location)["splits"]["split"]
+    entry = recipe_of(refs.location)["chip_splits"]["split"]
     assert (entry["unit"], entry["chip_size"]) == ("chip", options["chip_size"])
     assert refs.verify().files > 0
 
@@ -170,6 +170,20 @@ def test_the_leakage_report_sees_chips_that_do_overlap(own):
     own.annotate(overlapping, on=("group", "row", "column"))
     report = own.leakage()
     assert dict(report.overlaps) == {("test", "train"): 1}
+
+
+def test_scenes_and_chips_of_one_set_have_rules_and_reports_of_their_own(own):
+    own.assign_splits(train=0.5, val=0.25, test=0.25)
+    by_scene = own.leakage()
+    own.assign_splits(unit="chip", chip_size=64)
+    assert recipe_of(own.location).keys() >= {"splits", "chip_splits"}
+    assert own.leakage().units != by_scene.units
+    assert own.leakage(unit="scene") == by_scene
+    assert own.assign_splits(by="platform", write=False).leakage().total == 0
+    with pytest.raises(QueryError, match="unit="):
+        own.leakage(unit="pixel")
+    with pytest.raises(QueryError, match="chips with the column 'other'"):
+        own.leakage("other", unit="chip")
 
 
 def test_splits_of_chips_as_large_as_tiles_stand_beside_the_tiles(own):
