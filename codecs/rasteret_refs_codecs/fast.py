@@ -131,15 +131,28 @@ class Decoder:
         target[:, len(pixels) :] = 0
 
     def _decode_plainly(self, data: Bytes, target: npt.NDArray[Any]) -> None:
-        """Decode codec by codec, as Zarr does, and copy the rows wanted."""
+        """Decode codec by codec, as Zarr does but within bounds, and copy the rows wanted."""
         decoded: Any = data
-        for codec in self.codecs:
-            decoded = codec.decode(decoded)
+        try:
+            for position, codec in enumerate(self.codecs):
+                bounded = decompressor({"id": codec.codec_id})
+                if bounded is None:
+                    decoded = codec.decode(decoded)
+                else:
+                    most = self._most_bytes(self.codecs[position + 1 :])
+                    decoded = bounded(as_bytes(decoded), np.empty(most, np.uint8), most)
+        except (RuntimeError, TypeError, ArithmeticError, EOFError) as error:
+            raise CodecError(f"expected a chunk of {self.nbytes} bytes, got damaged data: {error}") from error
         chunk = as_bytes(decoded)
         if chunk.size != self.nbytes:
             raise CodecError(f"expected {self.nbytes} decoded bytes, got {chunk.size}")
         whole = chunk.view(self.dtype).reshape((-1, *self.chunk_shape[-2:]))
         np.copyto(target, whole[:, : target.shape[1]])
+
+    def _most_bytes(self, following: Sequence[Any]) -> int:
+        """Say how many bytes a decompressor may give to the codecs that follow it."""
+        rows = next((codec for codec in following if isinstance(codec, RowCodec)), None)
+        return self.nbytes if rows is None else rows.shape[0] * rows.encoded_row_bytes
 
 
 def run_rows(steps: Sequence[RowCodec], data: Bytes, out: npt.NDArray[Any]) -> None:

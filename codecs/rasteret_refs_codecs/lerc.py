@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rasteret_refs_codecs.base import checked_choice
+from rasteret_refs_codecs.base import CodecError, checked_choice
 from rasteret_refs_codecs.libtiff import LibtiffCodec
 
 _FORMATS = {"u": 1, "i": 2, "f": 3}
@@ -32,6 +32,8 @@ class Lerc(LibtiffCodec):
     def __post_init__(self) -> None:
         checked_choice(self.codec_id, "dtype", self.dtype, _DTYPES)
         object.__setattr__(self, "parameters", tuple(int(value) for value in self.parameters))
+        if len(self.parameters) != 2 or not all(0 <= value < 1 << 32 for value in self.parameters):  # noqa: PLR2004
+            raise CodecError(f"{self.codec_id}: expected two LercParameters of 32 bits, got {self.parameters}")
         object.__setattr__(self, "extra_samples", tuple(int(value) for value in self.extra_samples))
         super().__post_init__()
 
@@ -51,4 +53,8 @@ class Lerc(LibtiffCodec):
             339: (_FORMATS[dtype.kind],) * samples,
             50674: self.parameters,
         }
-        return tags | {338: self.extra_samples} if self.extra_samples else tags
+        if not self.extra_samples:
+            return tags
+        # Grey is one sample and all others are extra: libtiff replaces a shorter list, and with it the alpha.
+        unspecified = (0,) * (samples - 1 - len(self.extra_samples))
+        return tags | {338: unspecified + self.extra_samples}

@@ -316,7 +316,8 @@ def _lerc(description: ImageDescription) -> tuple[Config, str]:
     allowed = {"u": (8, 16, 32), "i": (8, 16, 32), "f": (32, 64)}.get(letter, ())
     _expect(description, "integers of 8, 16 or 32 bits or floats of 32 or 64", holds=description.bits in allowed)
     parameters = description.lerc_parameters
-    _expect(description, "LercParameters (tag 50674) of two values", holds=len(parameters) >= 2)
+    sound = len(parameters) >= 2 and all(0 <= value < 1 << 32 for value in parameters[:2])
+    _expect(description, "LercParameters (tag 50674) of two values of 32 bits", holds=sound)
     dtype = f"{'|' if description.bits == 8 else '<'}{letter}{description.bits // 8}"
     extra = description.extra_samples if _chunk_samples(description) > 1 else ()
     options = {"dtype": dtype, "parameters": list(parameters[:2]), "extra_samples": list(extra)}
