@@ -210,12 +210,15 @@ def _jpeg() -> Iterator[tuple[str, Writer]]:
 def _lerc() -> Iterator[tuple[str, Writer]]:
     holes = gradient(2, 50, 60, "float32")
     holes[:, 10:20, 5:30] = np.nan
+    transparent = gradient(4, 50, 60)
+    transparent[3] = np.where(transparent[0] % 7 < 3, 0, 255)  # becomes LERC's own mask
     for compression in ("lerc", "lerc_deflate", "lerc_zstd"):
         for error in (0, 0.05):
             yield f"{compression}-nan-{error}", gdal(holes, compress=compression, MAX_Z_ERROR=error, interleave="band")
         yield f"{compression}-nan-one-band", gdal(holes[:1], compress=compression)
         yield f"{compression}-nan-chunky", gdal(holes, compress=compression, interleave="pixel")
         yield f"{compression}-all-nan", gdal(np.full((1, 20, 20), np.nan, "float64"), compress=compression)
+        yield f"{compression}-alpha", gdal(transparent, compress=compression, alpha="YES", photometric="RGB")
         yield f"{compression}-constant", gdal(np.full((1, 20, 20), 7, "uint16"), compress=compression)
 
 
