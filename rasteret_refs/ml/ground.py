@@ -100,7 +100,7 @@ class Ground:
         Returns
         -------
         numpy.ndarray
-            (west, south, east, north) for each of `rows`, shape `(scenes, 4)`: the raster's own bounds where the CRS is the
+            (west, south, east, north) for each of `rows`, shape `(scenes, 4)`: the raster's own where the CRS is the
             dataset's, else the box around it, widened to whole pixels of the dataset.
         """
         images, rows = self.of.finest, self.rows

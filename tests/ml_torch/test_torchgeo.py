@@ -219,12 +219,19 @@ def test_the_batch_sampler_feeds_a_data_loader(made):
     assert shapes == [(5, 1, 64, 64)] * 3
 
 
+def _halves(dataset):
+    """Whole microseconds: with fractions TorchGeo 0.10.1 refuses a time of an odd number of them, as here."""
+    _, _, t = dataset.bounds
+    half = ((t.stop - t.start) / 2).floor("s")
+    return [half, t.stop - t.start - half]
+
+
 @pytest.mark.parametrize("split", [
     lambda d: splits.random_bbox_assignment(d, [0.5, 0.5]), lambda d: splits.random_bbox_splitting(d, [0.5, 0.5]),
     lambda d: splits.random_grid_cell_assignment(d, [0.5, 0.5], grid_size=2),
     lambda d: splits.roi_split(d, [shapely.box(600_000, 1_496_000, 601_500, 1_501_000),
                                    shapely.box(601_500, 1_496_000, 607_000, 1_501_000)]),
-    lambda d: splits.time_series_split(d, [0.5, 0.5]),
+    lambda d: splits.time_series_split(d, _halves(d)),
 ])  # fmt: skip
 def test_every_splitter_gives_datasets_that_read(made, split):
     _, found = made
