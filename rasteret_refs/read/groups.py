@@ -89,8 +89,12 @@ def list_groups(metadata: Mapping[str, Any]) -> Groups:
         Zarr v2 metadata documents by key (`a/b/.zarray`), as `.zmetadata` has them.
     """
     resolutions: dict[str, list[str]] = {}
+    members: dict[str, list[str]] = {}
     for key in metadata:
-        if key.endswith("/.zgroup"):
+        if key.endswith("/.zarray"):
+            path = key.removesuffix("/.zarray")
+            members.setdefault(path.rpartition("/")[0], []).append(path)
+        elif key.endswith("/.zgroup"):
             parent, _, name = key.removesuffix("/.zgroup").rpartition("/")
             if name.startswith(_FACTOR):
                 resolutions.setdefault(parent, []).append(name)
@@ -98,12 +102,12 @@ def list_groups(metadata: Mapping[str, Any]) -> Groups:
     for path, names in resolutions.items():
         prefix = f"{path}/" if path else ""
         finest = f"{prefix}{min(names, key=_fineness)}"
-        arrays = tuple(_images(metadata, finest))
+        arrays = tuple(_images(metadata, members.get(finest, ())))
         scenes = max((array.shape[0] for array in arrays), default=0)
         found.append(
             GroupInfo(
                 path=path,
-                crs=_crs(metadata, finest),
+                crs=_crs(metadata, finest, members.get(finest, ())),
                 scenes=scenes,
                 resolutions=tuple(sorted(names, key=_fineness)),
                 arrays=arrays,
@@ -129,16 +133,14 @@ def _fineness(name: str) -> tuple[int, str]:
     return int(name.removeprefix(_FACTOR).partition("__")[0]), name
 
 
-def _images(metadata: Mapping[str, Any], group: str) -> Iterator[ArrayInfo]:
-    """Arrays that hold pixels: those with rows and columns as last dimensions."""
-    for key, document in metadata.items():
-        parent, _, name = key.removesuffix("/.zarray").rpartition("/")
-        if not key.endswith("/.zarray") or parent != group:
-            continue
-        dims = metadata.get(f"{parent}/{name}/.zattrs", {}).get("_ARRAY_DIMENSIONS", [])
+def _images(metadata: Mapping[str, Any], paths: Sequence[str]) -> Iterator[ArrayInfo]:
+    """Arrays of a group that hold pixels: those with rows and columns as last dimensions."""
+    for path in paths:
+        document = metadata[f"{path}/.zarray"]
+        dims = metadata.get(f"{path}/.zattrs", {}).get("_ARRAY_DIMENSIONS", [])
         if list(dims[-2:]) == ["y", "x"]:
             yield ArrayInfo(
-                name=name,
+                name=path.rpartition("/")[2],
                 shape=tuple(document["shape"]),
                 chunks=tuple(document["chunks"]),
                 dtype=str(document["dtype"]).lstrip("<|"),
@@ -156,12 +158,13 @@ def _codecs(document: Mapping[str, Any]) -> Iterator[str]:
             yield name
 
 
-def _crs(metadata: Mapping[str, Any], group: str) -> str | None:
+def _crs(metadata: Mapping[str, Any], group: str, paths: Sequence[str]) -> str | None:
     """The CRS's code from the `proj:` convention, or its name from the WKT."""
     attributes = metadata.get(f"{group}/spatial_ref/.zattrs", {})
     wkt = attributes.get("crs_wkt")
-    for key, document in metadata.items():
-        if key.endswith("/.zattrs") and key.rpartition("/")[0].rpartition("/")[0] == group and "proj:code" in document:
+    for path in paths:
+        document = metadata.get(f"{path}/.zattrs", {})
+        if "proj:code" in document:
             return str(document["proj:code"])
     if not wkt:
         return None
