@@ -11,7 +11,8 @@ import pytest
 
 import rasteret_refs as rr
 from rasteret_refs.ml.entry import chip_source
-from tests.ml.scenes import AssetSpec, SceneSpec, write_scenes
+from tests.ml.scenes import AssetSpec, SceneSpec, read, write_scenes
+from tests.ml.signed import BLOBS, serve_signed
 from tests.servers.range_server import serve
 
 SCENES = [SceneSpec(id=f"s{n}", x=600_000.0 + 5120 * n, size=512) for n in range(3)]
@@ -101,3 +102,23 @@ def test_reads_of_two_collections_share_a_round(tmp_path):
         assert np.array_equal(batch["image"], source.read([0, 9])["image"])
     assert not np.array_equal(both[0]["image"], both[1]["image"])
     assert json.dumps([len(batch["scene"]) for batch in both]) == "[2, 2]"
+
+
+def test_tokens_that_expire_in_the_middle_of_an_epoch_fail_no_sample(tmp_path):
+    with serve_signed(tmp_path / "data", every=25) as cloud:
+        items = write_scenes(tmp_path / "data", SCENES, ASSETS, base=BLOBS)
+        found = rr.build(items, tmp_path / "x.refs", storage=cloud.storage)
+        source = chip_source(found, 64, ["red", "nir"])
+        whole = {name: read(tmp_path / "data", *name) for name in [(s.id, a.name) for s in SCENES for a in ASSETS]}
+        before = cloud.refused
+        order = np.random.default_rng(0).permutation(len(source))
+        chips = source.chips.to_pylist()
+        for first in range(0, len(order), 16):
+            places = order[first : first + 16]
+            for place, image in zip(places, source.read(places)["image"], strict=True):
+                chip = chips[place]
+                window = (slice(chip["row"], chip["row"] + 64), slice(chip["col"], chip["col"] + 64))
+                assert np.array_equal(image[0], whole[chip["scene"], "red"][0][window])
+                assert np.array_equal(image[1], whole[chip["scene"], "nir"][0][window])
+        assert cloud.refused - before > 3
+        assert cloud.tokens > 3
