@@ -304,8 +304,8 @@ def _jpeg(description: ImageDescription) -> tuple[Config, str]:
     depth = bits == 8 or (bits == 12 and not signed)
     _expect(description, "integers of 8 bits, or unsigned ones of 12", holds=integer and depth)
     ycbcr = description.photometric == 6
-    chunky = _chunk_samples(description) == 3 and bits == 8
-    _expect(description, "three chunky 8-bit samples for YCbCr", holds=chunky or not ycbcr)
+    chunky = _chunk_samples(description) == 3 and not signed
+    _expect(description, "three chunky unsigned samples for YCbCr", holds=chunky or not ycbcr)
     tables = base64.b64encode(description.jpeg_tables or b"").decode()
     return {"bits": bits, "ycbcr": ycbcr, "tables": tables}, "<u2" if bits == 12 else "|i1" if signed else "|u1"
 
