@@ -86,7 +86,7 @@ def _images(view: View) -> list[tuple[str, str | None, Place, tuple[int, int]]]:
             found.append((grid, None, where, shape))
             continue
         ids = _ids(view, group)
-        found += [(grid, ids[k], where[k], shape) for k in view.places[grid].tolist()]
+        found += [(grid, ids[k], where[k], where[k].size or shape) for k in view.places[grid].tolist()]
     return found
 
 

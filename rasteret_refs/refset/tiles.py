@@ -13,7 +13,7 @@ from rasteret_refs.refset.coordinates import stored_values
 from rasteret_refs.refset.geoparquet import BBOX, DROPPED, RESERVED
 from rasteret_refs.refset.query import Condition, conditions, unknown_names
 from rasteret_refs.refset.tiles_labels import TileLabels
-from rasteret_refs.refset.tiles_place import Place, is_image, places
+from rasteret_refs.refset.tiles_place import Boxes, Place, Windows, is_image, places
 from rasteret_refs.refset.views import View, grid_of
 from rasteret_refs.refset.views_save import chosen_references
 
@@ -47,7 +47,7 @@ TILE_SCHEMA: Final = pa.schema([
 where each has tiles of its own, else null; `bounds` are in units of `crs`, `bbox` in degrees; `url` is null and
 `inlined` true where there are no bytes in any object (a sparse tile)."""
 
-_OF_PLACES: Final = frozenset({"crs", "bounds", "bbox"})
+_INSIDE: Final = "__inside__"
 _OF_ARRAYS: Final = frozenset({"asset", "array", "group", "factor"})
 _FACTOR: Final = re.compile(r"(?:^|/)factor_(\d+)(?:__\d+x\d+)?$")
 _VARIANT: Final = re.compile(r"__[0-9a-f]{8}$")
@@ -203,8 +203,7 @@ class _Stream:
         axis, rows = axis[kept], rows[kept]
         if not len(axis):
             return
-        nowhere = Place(crs=None, transform=None)
-        where = places(self.sealed, image.group, image.name) if needed & _OF_PLACES else nowhere
+        where = places(self.sealed, image.group, image.name)
         step = max(1, self.batch // int(np.prod(image.numbers)))
         for start in range(0, len(axis), step):
             part = slice(start, start + step)
@@ -257,47 +256,9 @@ class _Stream:
         needed: frozenset[str],
     ) -> pa.Table:
         """Tiles of some scenes of one array; `where` has one place for each, or one for all."""
-        planes, down, across = image.numbers
-        count = planes * down * across
-        total = len(axis) * count
-        height, width = image.chunks[-2:]
-        band, row, column = (part.ravel() for part in np.indices((planes, down, across)))
-        windows = np.stack([column * width, row * height,
-                            np.minimum((column + 1) * width, image.shape[-1]),
-                            np.minimum((row + 1) * height, image.shape[-2])], axis=1)  # fmt: skip
+        count = int(np.prod(image.numbers))
         scenes = pa.array(np.repeat(rows, count))
-
-        def tiled(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
-            return pa.array(np.tile(values, len(axis)), kind)
-
-        def boxes(kind: str) -> pa.Array:
-            found = np.concatenate([getattr(place, kind)(windows) for place in where])
-            values = np.tile(found, (total // len(found), 1))
-            mask = pa.array(np.isnan(values).any(axis=1))
-            return pa.StructArray.from_arrays([pa.array(values[:, k]) for k in range(4)], fields=list(BBOX), mask=mask)
-
-        def crs() -> pa.Array:
-            names = [place.crs for place in where for _ in range(count)] if len(where) > 1 else [where[0].crs] * total
-            return pa.array(names, pa.string()).dictionary_encode()
-
-        makers: dict[str, Any] = {
-            "id": lambda: self.view.table["id"].combine_chunks().take(scenes),
-            "asset": lambda: _constant(image.asset, total),
-            "array": lambda: _constant(image.name, total),
-            "group": lambda: _constant(image.grid, total),
-            "factor": lambda: pa.array(np.full(total, image.factor, np.int32)),
-            "row": lambda: tiled(row, pa.int32()),
-            "column": lambda: tiled(column, pa.int32()),
-            "band": lambda: tiled(band, pa.int32()) if _has_planes(image) else pa.nulls(total, pa.int32()),
-            "x_offset": lambda: tiled(windows[:, 0], pa.int64()),
-            "y_offset": lambda: tiled(windows[:, 1], pa.int64()),
-            "width": lambda: tiled(windows[:, 2] - windows[:, 0], pa.int64()),
-            "height": lambda: tiled(windows[:, 3] - windows[:, 1], pa.int64()),
-            "crs": crs,
-            "bounds": lambda: boxes("bounds"),
-            "bbox": lambda: boxes("degrees"),
-        }
-        data = {name: make() for name, make in makers.items() if name in needed}
+        data = self._described(image, scenes, where, needed)
         if needed & {"url", "offset", "length", "inlined"}:
             data |= self._references(image, axis, count)
         for field in self.of_scenes:
@@ -305,10 +266,49 @@ class _Stream:
                 data[field.name] = self.view.table[field.name].combine_chunks().take(scenes)
         if image.factor == 1 and needed & set(self.label_names.values()):
             data |= self._labelled(image, rows, data)
+        inside = data.pop(_INSIDE, None)
         for field in self.schema:
             if field.name in needed and field.name not in data:
-                data[field.name] = pa.nulls(total, field.type)
-        return pa.table(data)
+                data[field.name] = pa.nulls(len(scenes), field.type)
+        table = pa.table(data)
+        return table if inside is None else table.filter(inside)
+
+    def _described(
+        self, image: _Image, scenes: pa.Array, where: Sequence[Place], needed: frozenset[str]
+    ) -> dict[str, pa.Array]:
+        """What tiles are and where they lie; under `_INSIDE`, which of them an image that is padded has."""
+        planes, down, across = image.numbers
+        total, repeats = len(scenes), len(scenes) // (planes * down * across)
+        height, width = image.chunks[-2:]
+        band, row, column = (np.tile(part.ravel(), repeats) for part in np.indices((planes, down, across)))
+        one = slice(0, planes * down * across)
+        ends = (
+            np.minimum((column[one] + 1) * width, image.shape[-1]),
+            np.minimum((row[one] + 1) * height, image.shape[-2]),
+        )
+        windows = Windows(np.stack([column[one] * width, row[one] * height, *ends], axis=1), repeats, where)
+        x0, y0, x1, y1 = windows.pixels.T
+        makers: dict[str, Any] = {
+            "id": lambda: self.view.table["id"].combine_chunks().take(scenes),
+            "asset": lambda: _constant(image.asset, total),
+            "array": lambda: _constant(image.name, total),
+            "group": lambda: _constant(image.grid, total),
+            "factor": lambda: pa.array(np.full(total, image.factor, np.int32)),
+            "row": lambda: pa.array(row, pa.int32()),
+            "column": lambda: pa.array(column, pa.int32()),
+            "band": lambda: pa.array(band, pa.int32()) if _has_planes(image) else pa.nulls(total, pa.int32()),
+            "x_offset": lambda: pa.array(x0, pa.int64()),
+            "y_offset": lambda: pa.array(y0, pa.int64()),
+            "width": lambda: pa.array(x1 - x0, pa.int64()),
+            "height": lambda: pa.array(y1 - y0, pa.int64()),
+            "crs": lambda: pa.array(windows.crs(), pa.string()).dictionary_encode(),
+            "bounds": lambda: _boxes(windows.boxes("bounds")),
+            "bbox": lambda: _boxes(windows.boxes("degrees")),
+        }
+        data = {name: make() for name, make in makers.items() if name in needed}
+        if windows.inside is not None:
+            data[_INSIDE] = pa.array(windows.inside)
+        return data
 
     def _references(self, image: _Image, axis: npt.NDArray[np.int64], count: int) -> dict[str, pa.Array]:
         numbers = (axis[:, np.newaxis] * count + np.arange(count)).ravel()
@@ -343,6 +343,11 @@ class _Stream:
             values = self.label_table[label].combine_chunks().take(taken)
             result[name] = _first(values, data[name]) if name in data else values
         return result
+
+
+def _boxes(values: Boxes) -> pa.StructArray:
+    mask = pa.array(np.isnan(values).any(axis=1))
+    return pa.StructArray.from_arrays([pa.array(values[:, k]) for k in range(4)], fields=list(BBOX), mask=mask)
 
 
 def _first(values: pa.Array, others: pa.Array) -> pa.Array:

@@ -1,6 +1,6 @@
 """Where windows of a grid lie: in its own units, and in longitude and latitude."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,8 @@ class Place:
     """Whatever pyproj understands: a code, or WKT."""
     transform: tuple[float, ...] | None
     """Affine a, b, c, d, e, f."""
+    size: tuple[int, int] | None = None
+    """Height and width of the image, where its array is padded; None: those of the array."""
 
     def corners(self, windows: npt.NDArray[np.int64]) -> tuple[Boxes, Boxes]:
         """Points along the edges of windows.
@@ -97,8 +99,8 @@ def places(sealed: SealedSet, group: str, image: str) -> "Place | list[Place]":
         transforms = stored_values(sealed, f"{group}/transform").astype(np.float64)
         crs = stored_values(sealed, f"{group}/crs").astype(str).tolist()
         return [
-            Place(crs=name or None, transform=tuple(row.tolist()) if np.isfinite(row).all() else None)
-            for name, row in zip(crs, transforms, strict=True)
+            Place(crs=name or None, transform=tuple(row.tolist()) if np.isfinite(row).all() else None, size=size)
+            for name, row, size in zip(crs, transforms, _sizes(sealed, group, len(crs)), strict=True)
         ]
     attributes = documents.get(f"{group}/{image}/.zattrs", {})
     transform = attributes.get("spatial:transform")
@@ -106,6 +108,62 @@ def places(sealed: SealedSet, group: str, image: str) -> "Place | list[Place]":
         crs=_crs(attributes, documents.get(f"{group}/spatial_ref/.zattrs", {})),
         transform=None if transform is None else tuple(map(float, transform)),
     )
+
+
+def _sizes(sealed: SealedSet, group: str, count: int) -> Sequence[tuple[int, int] | None]:
+    if f"{group}/height/.zarray" not in sealed.documents:
+        return [None] * count
+    height, width = (stored_values(sealed, f"{group}/{name}").astype(int).tolist() for name in ("height", "width"))
+    return list(zip(height, width, strict=True))
+
+
+class Windows:
+    """Pixels of the tiles of some scenes, scene by scene, cut where an image ends.
+
+    Parameters
+    ----------
+    windows
+        (x0, y0, x1, y1) of one scene's tiles in pixels, shape `(n, 4)`.
+    scenes
+        How many scenes there are.
+    where
+        A place for each, or one for all.
+    """
+
+    def __init__(self, windows: npt.NDArray[np.int64], scenes: int, where: Sequence[Place]) -> None:
+        self._where = where
+        self._scenes = scenes
+        self._parts = [_cut(windows, place.size) for place in where]
+        whole = np.concatenate(self._parts)
+        self.pixels: npt.NDArray[np.int64] = np.tile(whole, (scenes // len(where), 1))
+        """All windows, shape `(scenes * n, 4)`."""
+
+    @property
+    def inside(self) -> npt.NDArray[np.bool_] | None:
+        """Which windows hold pixels of their image; None: all do."""
+        if all(place.size is None for place in self._where):
+            return None
+        here: npt.NDArray[np.bool_] = (self.pixels[:, 2] > self.pixels[:, 0]) & (self.pixels[:, 3] > self.pixels[:, 1])
+        return here
+
+    def boxes(self, kind: str) -> Boxes:
+        """`bounds` or `degrees` of all windows."""
+        found = np.concatenate(
+            [getattr(place, kind)(part) for place, part in zip(self._where, self._parts, strict=True)]
+        )
+        return np.tile(found, (self._scenes // len(self._where), 1))
+
+    def crs(self) -> list[str | None]:
+        """CRS of each window."""
+        return [place.crs for place, part in zip(self._where, self._parts, strict=True) for _ in part] * (
+            self._scenes // len(self._where)
+        )
+
+
+def _cut(windows: npt.NDArray[np.int64], size: tuple[int, int] | None) -> npt.NDArray[np.int64]:
+    if size is None:
+        return windows
+    return np.minimum(windows, np.array([size[1], size[0], size[1], size[0]], np.int64))
 
 
 def is_image(attributes: Mapping[str, Any]) -> bool:

@@ -188,3 +188,26 @@ def test_the_stream_has_the_documented_columns_first(refs):
     assert schema.names[: len(TILE_SCHEMA.names)] == TILE_SCHEMA.names
     assert {"datetime", "eo:cloud_cover", "platform", "collection"} <= set(schema.names)
     assert isinstance(refs.tiles(), pa.RecordBatchReader)
+
+
+def test_padding_of_a_stack_is_nobody_s_tile(tmp_path):
+    """Images of several sizes in one array: tiles end where each image ends, as rasterio has it."""
+    stac = []
+    for number, (height, width) in enumerate([(300, 260), (290, 250), (300, 385)]):
+        pixels = np.full((height, width), number + 1, np.uint16)
+        path = write_cog(tmp_path / f"{number}.tif", pixels, transform_of("43PGQ"))
+        stac.append(item(f"scene-{number}", {"red": path}, START))
+    refs = rr.build(stac, tmp_path / "x.refs", layout="stack", tolerance=0.25)
+    names = ["id", "row", "column", "x_offset", "y_offset", "width", "height", "inlined"]
+    found = refs.tiles(names, where="factor = 1").read_all().to_pylist()
+    expected = []
+    for one in stac:
+        with rasterio.open(one["assets"]["red"]["href"]) as file:
+            for (row, column), window in file.block_windows(1):
+                place = (window.col_off, window.row_off, window.width, window.height)
+                expected.append((one["id"], row, column, *place, False))
+    assert sorted(tuple(row.values()) for row in found) == sorted(expected)
+    assert len(refs.groups) < 3
+    chips = refs.assign_splits(unit="chip", chip_size=50, write=False).view.tiles.to_pylist()
+    most = {name: max(c["x_offset"] + 50 for c in chips if c["id"] == name) for name in ("scene-1", "scene-2")}
+    assert most == {"scene-1": 250, "scene-2": 350}
