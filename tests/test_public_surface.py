@@ -25,9 +25,10 @@ def test_a_collection_offers_these_names_and_no_others():
     of_scenes = {"groups", "latest", "reader", "save", "scenes", "select", "subset", "tiles", "to_xarray", "where"}
     of_labels = {"annotate", "assign_new_splits", "assign_splits", "leakage"}
     of_sets = {"append", "append_report", "audit", "cite", "drop", "export", "merge", "push", "relocate", "verify"}
+    of_pixels = {"chips", "get_gdf", "get_numpy", "get_xarray", "read", "sample_points"}
     of_training = {"to_torch", "to_torchgeo"}
     found = {name for part in rr.Collection.__mro__[:-1] for name in vars(part) if not name.startswith("_")}
-    assert found == of_scenes | of_labels | of_sets | of_training
+    assert found == of_scenes | of_labels | of_sets | of_pixels | of_training
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():

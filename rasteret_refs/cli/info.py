@@ -45,19 +45,31 @@ def command(location: str, *, where: str | None, as_json: bool, storage_file: Pa
     if as_json:
         print_json({**facts, "groups": [asdict(group) for group in collection.groups]})
         return
+    print_facts(_as_texts(facts))
+    columns = ("group", "crs", "scenes", "factors", "array", "type", "shape", "chunks", "decoding")
+    print_table("Grids", columns, _rows(collection))
+
+
+def _as_texts(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts as people read them; what there is nothing to say about is left out."""
+    texts = dict(facts)
     for name in ("dates", "bbox"):
-        facts[name] = " ".join(map(str, facts[name])) if facts[name] else None
+        texts[name] = " ".join(map(str, facts[name])) if facts[name] else None
     if facts["splits"]:
-        facts["splits"] = "; ".join(
+        texts["splits"] = "; ".join(
             f"{column} of {unit}s by {rule['by']}: "
             + ", ".join(f"{name or '(none)'} {count}" for name, count in rule["counts"].items())
             for column, units in facts["splits"].items()
             for unit, rule in units.items()
         )
-    facts["sources"] = ", ".join(seal.sources)
-    facts["versions"] = ", ".join(f"{name} {version}" for name, version in seal.versions.items())
-    print_facts({name: value for name, value in facts.items() if value is not None})
-    rows = [
+    texts["sources"] = ", ".join(facts["sources"])
+    texts["versions"] = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return {name: value for name, value in texts.items() if value is not None}
+
+
+def _rows(collection: "Collection") -> list[tuple[Any, ...]]:
+    """One row an array."""
+    return [
         (
             group.path or "(root)",
             group.crs or "",
@@ -72,8 +84,6 @@ def command(location: str, *, where: str | None, as_json: bool, storage_file: Pa
         for group in collection.groups
         for array in group.arrays
     ]
-    columns = ("group", "crs", "scenes", "factors", "array", "type", "shape", "chunks", "decoding")
-    print_table("Grids", columns, rows)
 
 
 def dates_of(scenes: "pa.Table") -> list[str]:
