@@ -68,8 +68,8 @@ def test_a_killed_build_goes_on_and_the_set_is_that_of_an_uninterrupted_one(many
     seen = server_process.stats().requests
     assert 0 < seen < many
     report = rr.build(tmp_path / "list.txt", out, resume=True).report
-    assert report.resumed >= seen - 4
-    assert report.requests <= many - seen + 4
+    assert report.resumed >= seen - 16  # what was on its way: asked for, but not noted yet
+    assert report.requests == many - report.resumed
     rr.build(tmp_path / "list.txt", tmp_path / "whole.refs")
     assert state(out) == state(tmp_path / "whole.refs")
 
