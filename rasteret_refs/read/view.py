@@ -10,6 +10,7 @@ import xarray as xr
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.calibrate import ORIGINS, calibrations
+from rasteret_refs.read.dataset import groups as list_paths
 from rasteret_refs.read.dataset import open_group
 from rasteret_refs.read.decode import decode
 from rasteret_refs.read.engine import RefsBackendEntrypoint, group_path
@@ -20,6 +21,9 @@ from rasteret_refs.refset.views import View, grid_of
 if TYPE_CHECKING:
     from rasteret_refs.read.reader import Reader
     from rasteret_refs.sources.radiometry import Origin
+
+_SHOWN = 20
+"""Grids that a message names."""
 
 
 def to_xarray(
@@ -62,7 +66,7 @@ def to_xarray(
         raise QueryError(f"expected scale to be True, False or one of {ORIGINS}, got {scale!r}")
     if scene is not None:
         view = view.select([scene])
-    path = group_path(reader, group if group is not None else _only_grid(view, factor), factor)
+    path = group_path(reader, group if group is not None else _only_grid(reader, view, factor), factor)
     rows = _rows(reader, view, path)
     if chunks is None:
         dataset = open_group(reader, path, rows=rows)
@@ -80,16 +84,28 @@ def to_xarray(
     return decode(dataset, scale=bool(scale), masked=masked, calibrations=better)
 
 
-def _only_grid(view: View, factor: int) -> str | None:
-    """The only grid with scenes of the view; None where the group's own name tells, or the whole set is meant."""
-    if not view.is_narrowed:
-        return None
-    grids = list(view.places)
-    if not grids:
-        raise QueryError("expected scenes, got a view without any")
+def _only_grid(reader: "Reader", view: View, factor: int) -> str | None:
+    """The only grid with scenes of the view; None where the group's own name tells.
+
+    Raises
+    ------
+    QueryError
+        There is none, or there are several, which the message names.
+    """
+    if view.is_narrowed:
+        grids = list(view.places)
+        if not grids:
+            raise QueryError("expected scenes, got a view without any")
+    else:
+        name = f"factor_{factor}"
+        grids = [grid_of(path) for path in list_paths(reader) if path.rpartition("/")[2] == name]
     if len(grids) > 1:
-        raise QueryError(f"expected group= to name one of {grids}: the scenes lie in several, at factor {factor}")
-    return grids[0]
+        more = f" or {len(grids) - _SHOWN} more" if len(grids) > _SHOWN else ""
+        raise QueryError(
+            f"expected group= to name one of {grids[:_SHOWN]}{more}: the scenes lie in {len(grids)} grids; `groups` "
+            "lists them"
+        )
+    return grids[0] or None if grids else None
 
 
 def _rows(reader: "Reader", view: View, path: str) -> npt.NDArray[np.int64] | None:
