@@ -1,4 +1,10 @@
-"""PyTorch datasets of chips: thin wrappers over `ml.source`, which does the work without torch."""
+"""PyTorch datasets of chips: thin wrappers over `ml.source`, which does the work without torch.
+
+uint16 stays `torch.uint16`. On the CPU torch 2.15 can make such tensors of arrays, collate, stack, index and compare
+them for equality, choose by `where`, multiply, divide, clamp and turn them to float; it cannot add, subtract, floor
+divide, compare for size, find minima or maxima, interpolate, convolve, or mix them with other integers. `ToFloat` makes
+floats of them where the computing is done. Labels and masks are int64.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

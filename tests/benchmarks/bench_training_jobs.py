@@ -110,6 +110,9 @@ def measure(job: dict) -> dict:
     from torch.utils.data import DataLoader
     from torchgeo.datasets import stack_samples
 
+    import rasteret_refs.ml.torchgeo_data  # noqa: F401 - imports are no part of what is measured
+    import tests.ml_torch.peer  # noqa: F401
+
     torch.set_num_threads(1)
     shape = SHAPES[job["name"]]
     make = our_dataset if job["who"] == "ours" else torchgeo_dataset
