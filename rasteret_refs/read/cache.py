@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 from rasteret_refs.tiff.values import ByteRange
 
+_LARGEST_HABIT = 512 * 1024 * 1024
+"""Bytes that a reader keeps by itself at most; half of it where the system does not tell how much memory it has."""
+
 
 class TileCache:
     """Decoded tiles in memory, the ones used last; thread-safe.
@@ -50,6 +53,52 @@ class TileCache:
             while self._held > self.limit:
                 _, dropped = self._tiles.popitem(last=False)
                 self._held -= dropped.nbytes
+
+
+class Habit:
+    """Whether a reader that nobody gave a cache should keep tiles: it learns that from what is asked of it.
+
+    A first batch keeps only what it decodes nearly whole anyway, so that a cold chip decodes few rows too many. A
+    reader that reads parts of tiles again and again keeps them, as long as tiles come back: at least one in ten.
+    """
+
+    ALL, NEARLY_WHOLE, NONE = 0.0, 0.75, 2.0
+    """Answers: the share of a tile's rows that must be wanted for it to be kept."""
+
+    _SURE = 64
+    """Tiles seen before the share of those that come back says anything."""
+    _MEMORY = 8192
+    """Tiles whose names are remembered."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._batches = self._tiles = self._again = 0
+        self._seen: set[tuple[str, int]] = set()
+
+    def begin(self, tiles: list[tuple[str, int]]) -> float:
+        """Take note of a batch's tiles; tell which decoded ones are worth keeping."""
+        with self._lock:
+            self._batches += 1
+            self._tiles += len(tiles)
+            self._again += sum(tile in self._seen for tile in tiles)
+            self._seen.update(tiles)
+            if self._tiles > self._MEMORY:
+                self._seen.clear()
+                self._tiles, self._again = self._SURE, self._SURE * self._again // self._tiles
+            if self._batches == 1:
+                return self.NEARLY_WHOLE
+            return self.ALL if self._tiles < self._SURE or self._again * 10 >= self._tiles else self.NONE
+
+
+def default_limit() -> int:
+    """Give the bytes of decoded tiles that a reader keeps by itself: 5 % of the memory, as GDAL's block cache does.
+
+    But no more than half a gigabyte, for data loaders run many processes.
+    https://gdal.org/en/stable/user/configoptions.html#config-GDAL_CACHEMAX
+    """
+    if not hasattr(os, "sysconf"):
+        return _LARGEST_HABIT // 2
+    return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 20, _LARGEST_HABIT)
 
 
 class DiskCache:

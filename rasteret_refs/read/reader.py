@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read import selection, tiles, workers
 from rasteret_refs.read.arrays import ReferencedArray
-from rasteret_refs.read.cache import DiskCache, TileCache
+from rasteret_refs.read.cache import DiskCache, Habit, TileCache, default_limit
 from rasteret_refs.read.manifests import Manifests, Records
 from rasteret_refs.tiff.values import ByteRange
 
@@ -107,7 +107,9 @@ class Reader:
     objects
         What fetches bytes. It belongs to the process that made it: a forked child calls it anew.
     tile_cache
-        Bytes of decoded tiles kept in memory for windows to come; 0 keeps none and decodes no row too many.
+        Bytes of decoded tiles kept in memory for windows to come; 0 keeps none and decodes no row too many. None: tiles
+        of local files of which parts are read are kept from the second batch on, while they are asked for again, in 5 %
+        of the memory, at most 512 MiB.
     disk_cache
         Where encoded tiles are kept, if anywhere.
     versions
@@ -119,15 +121,18 @@ class Reader:
         refset: Source,
         objects: Ranges,
         *,
-        tile_cache: int = 0,
+        tile_cache: int | None = None,
         disk_cache: DiskCache | None = None,
         versions: Versions | None = None,
     ) -> None:
+        self._tile_cache = tile_cache
+        self._habit = Habit() if tile_cache is None else None
         self.versions = versions
         self.refset = refset
         self.objects = objects
         self.manifests = Manifests(refset)
-        self.cache = TileCache(tile_cache) if tile_cache else None
+        limit = default_limit() if tile_cache is None else tile_cache
+        self.cache = TileCache(limit) if limit else None
         self.disk_cache = disk_cache
         self._arrays: dict[str, ReferencedArray] = {}
 
@@ -145,8 +150,7 @@ class Reader:
 
     @property
     def _spec(self) -> tuple[Any, ...]:
-        limit = self.cache.limit if self.cache is not None else 0
-        return self.refset, limit, self.disk_cache, self.versions, self.objects
+        return self.refset, self._tile_cache, self.disk_cache, self.versions, self.objects
 
     def array(self, path: str) -> ReferencedArray:
         """Give an array by its path in the store.
@@ -201,9 +205,10 @@ class Reader:
 
     async def run_jobs(self, jobs: Sequence[tiles.Job]) -> None:
         """Fetch and decode tiles, and send their pixels to their places."""
+        images = any(len(job.array.chunks) > 2 for job in jobs)  # noqa: PLR2004 - others are coordinates, inlined
+        keeps = self._keeps(jobs) if images else Habit.ALL
         if self.cache is not None:
             jobs = [job for job in jobs if not self._from_cache(job)]
-        images = any(len(job.array.chunks) > 2 for job in jobs)  # noqa: PLR2004 - others are coordinates, inlined
         (wanted, inlined), _ = await asyncio.gather(self._located(jobs), self._load_versions(needed=images))
         await self._load_versions(needed=bool(wanted))
         near: list[tuple[tiles.Job, Any]] = list(inlined.jobs.values())
@@ -211,9 +216,16 @@ class Reader:
         plans = tiles.fetches({url: spans for url, spans in wanted.items() if not self.objects.is_local(url)})
         budget, queue = _Budget(BYTES_IN_FLIGHT), iter(plans)
         lanes = [self._lane(queue, budget) for _ in range(min(len(plans), REQUESTS_IN_FLIGHT))]
-        await _all([*self._near(near), *map(asyncio.ensure_future, lanes)])
+        await _all([*self._near(near, keeps=keeps), *map(asyncio.ensure_future, lanes)])
 
-    def _near(self, jobs: Sequence[tuple[tiles.Job, Any]]) -> list["asyncio.Future[None]"]:
+    def _keeps(self, jobs: Sequence[tiles.Job]) -> float:
+        """Tell the share of a tile's rows from which on it is kept: any in a cache asked for, else by habit."""
+        if self._habit is None:
+            return Habit.ALL
+        parts = [(job.array.path, job.number) for job in jobs if not tiles.is_whole(job)]
+        return self._habit.begin(parts) if parts else Habit.NONE
+
+    def _near(self, jobs: Sequence[tuple[tiles.Job, Any]], *, keeps: float) -> list["asyncio.Future[None]"]:
         """Decode tiles at hand, inlined ones and those of local files: each thread reads what it decodes."""
         failed = threading.Event()
         queue = iter(jobs)
@@ -228,7 +240,7 @@ class Reader:
                         data = self.objects.read_now(  # noqa: PLW2901 - from place to bytes
                             job.url, data.start, data.stop, etag=version.get("etag"), size=version.get("size")
                         )
-                    self._decode(job, data)
+                    self._decode(job, data, keeps)
                 except BaseException:
                     failed.set()
                     raise
@@ -262,7 +274,7 @@ class Reader:
                 buffers = await self.fetch(fetch.url, fetch.ranges)
                 await _all(
                     [
-                        loop.run_in_executor(pool, self._decode, job, data)
+                        loop.run_in_executor(pool, self._decode, job, data, Habit.ALL)
                         for job, data in zip(fetch.jobs, buffers, strict=True)
                     ]
                 )
@@ -305,8 +317,8 @@ class Reader:
             return {"size": version.size, "modified": version.last_modified}
         return {"etag": version.etag, "size": version.size}
 
-    def _decode(self, job: tiles.Job, data: Any) -> None:
-        if self.cache is None:
+    def _decode(self, job: tiles.Job, data: Any, keeps: float) -> None:
+        if self.cache is None or (self._habit is not None and not self._worth_keeping(job, keeps)):
             tiles.decode(job, data)
             return
         tile = np.empty(job.array.chunks, dtype=job.array.dtype)
@@ -314,6 +326,12 @@ class Reader:
         tile.flags.writeable = False
         self.cache.put(job.array.path, job.number, tile)
         tiles.scatter(job, tile)
+
+    def _worth_keeping(self, job: tiles.Job, keeps: float) -> bool:
+        """Tell whether a tile goes to the cache that nobody asked for: parts of those of local files."""
+        if not job.url or not self.objects.is_local(job.url) or tiles.is_whole(job):
+            return False
+        return len(job.array.chunks) > 2 and job.rows >= keeps * job.array.chunks[-2]  # noqa: PLR2004 - an image
 
     def _from_cache(self, job: tiles.Job) -> bool:
         tile = self.cache.get(job.array.path, job.number) if self.cache is not None else None
@@ -328,7 +346,7 @@ _readers_lock = threading.Lock()
 
 
 def _shared(
-    refset: Source, objects: Ranges, tile_cache: int, disk_cache: DiskCache | None, versions: Versions | None
+    refset: Source, objects: Ranges, tile_cache: int | None, disk_cache: DiskCache | None, versions: Versions | None
 ) -> Reader:
     """Unpickle a reader: tasks of one process share it, with its manifests and its caches."""
     new = Reader(refset, objects, tile_cache=tile_cache, disk_cache=disk_cache, versions=versions)

@@ -183,7 +183,7 @@ def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, rows: int | None
     """Decode a tile's bytes into `tile`, of the chunk's shape, as far down as `rows`."""
     try:
         job.array.decoder.decode_into(data, plane(tile), rows if tile.ndim > 1 else None)
-    except (ValueError, RuntimeError, TypeError, OverflowError) as error:
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
         source = f"{job.url} from byte {job.offset}" if job.url else "inlined in its manifest"
         raise DecodeError(
             f"expected a tile of {job.array.chunks} {job.array.dtype}, found {error}: chunk "
@@ -196,6 +196,16 @@ def scatter(job: Job, tile: npt.NDArray[Any]) -> None:
     for out, piece, drop_axes in job.targets:
         part = tile[piece.chunk_key]
         out[piece.out_key] = part.squeeze(axis=drop_axes) if drop_axes else part
+
+
+def is_whole(job: Job) -> bool:
+    """Tell whether one target takes all pixels of a tile, which can then be decoded in place."""
+    if len(job.targets) != 1:
+        return False
+    key = job.targets[0].piece.chunk_key
+    return job.targets[0].piece.plain and all(
+        part.start == 0 and part.stop == size for part, size in zip(key, job.array.chunks, strict=True)
+    )
 
 
 def _sole_place(job: Job) -> npt.NDArray[Any] | None:

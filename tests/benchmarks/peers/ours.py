@@ -7,7 +7,7 @@ from common import batches
 from rasteret_refs.read.engine import open_reader
 from rasteret_refs.read.reader import Window
 
-TILE_CACHE = 0
+TILE_CACHE = None
 
 
 def prepare(job):
