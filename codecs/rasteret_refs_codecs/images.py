@@ -73,11 +73,11 @@ class ImageCodec(TiffCodec):
             return self._stored(data[len(STORED) :])
         try:
             return self.decode_rows_of(data, self.shape[0])
-        except (RuntimeError, ValueError, MemoryError) as whole:
+        except (RuntimeError, ValueError, IndexError, MemoryError) as whole:
             try:
                 if self.short_rows:
                     return self.decode_rows_of(data, self.short_rows)
-            except (RuntimeError, ValueError, MemoryError):
+            except (RuntimeError, ValueError, IndexError, MemoryError):
                 pass  # the message about the whole chunk says more
             rows, columns, samples = self.shape
             raise CodecError(

@@ -87,14 +87,20 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def public_storage(storage: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without anything secret, fit to be recorded in a reference set."""
+    """Options without anything secret, fit to be recorded in a reference set.
 
-    def keep(key: str) -> bool:
+    Options of options (`client_options`, whose headers may be credentials of any name) are the user's alone.
+    """
+
+    def keep(key: str, value: Any) -> bool:
         lower = key.lower()
-        return not is_secret(key) and not any(word in lower for word in _SECRET_WORDS)
+        plain = isinstance(value, str | bool | int | float)
+        return plain and not is_secret(key) and not any(word in lower for word in _SECRET_WORDS)
 
     return {
-        prefix: {key: value for key, value in options.items() if keep(key)} if isinstance(options, Mapping) else options
+        prefix: {key: value for key, value in options.items() if keep(key, value)}
+        if isinstance(options, Mapping)
+        else options
         for prefix, options in storage.items()
         if isinstance(options, Mapping | str | bool | int)
     }
