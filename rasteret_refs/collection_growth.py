@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from rasteret_refs.errors import RefsetError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rasteret_refs.refset.cite import Citation
     from rasteret_refs.refset.opened import OpenedRefset
     from rasteret_refs.refset.push import PushReport
+    from rasteret_refs.refset.views import View
 
 OVERLAP = timedelta(days=30)
 """How far before the newest scene a recorded search begins again: most of what comes late has come by then."""
@@ -26,10 +28,15 @@ class Growing:
     location: str
     storage: dict[str, Any]
     refset: "OpenedRefset"
+    view: "View"
     allow: tuple[str, ...]
     check_sources: bool
     append_report: "AppendReport | None" = None
     """What `append` or `merge` did, on the collection that it returned."""
+
+    @abstractmethod
+    def save(self, out: str | os.PathLike[str], *, overwrite: bool = False) -> Self:
+        """Write a view as a set of its own."""
 
     @abstractmethod
     def assign_new_splits(self) -> Self:
@@ -177,7 +184,7 @@ class Growing:
     def push(
         self, url: str, *, version: str, storage: Mapping[str, Any] | None = None, token: str | None = None
     ) -> "PushReport":
-        """Publish the set below a prefix that never changes, `refs.json` last.
+        """Publish the set, or a view as a set of its own, below a prefix that never changes, `refs.json` last.
 
         Parameters
         ----------
@@ -197,6 +204,10 @@ class Growing:
         """
         from rasteret_refs.refset.push import push
 
+        if not self.view.is_whole:
+            with TemporaryDirectory() as folder:
+                saved = self.save(self._inside(folder))
+                return saved.push(url, version=version, storage=storage, token=token)
         return push(self._directory("push"), url, version=version, storage=storage, token=token)
 
     def cite(self) -> "Citation":
@@ -206,7 +217,7 @@ class Growing:
         return cite(self.refset)
 
     def export(self, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the references as one kerchunk JSON file, for readers that know no other form.
+        """Write the references, of a view its scenes' only, as one kerchunk JSON file, for readers of no other form.
 
         Raises
         ------
@@ -215,7 +226,14 @@ class Growing:
         """
         from rasteret_refs.export.kerchunk_json import export_json
 
+        if not self.view.is_whole:
+            with TemporaryDirectory() as folder:
+                return self.save(self._inside(folder)).export(out, overwrite=overwrite)
         return export_json(self.refset, Path(out), overwrite=overwrite)
+
+    def _inside(self, folder: str) -> Path:
+        """Where a view of this set may stand for a while, under the set's name."""
+        return Path(folder, self.refset.location.rpartition("/")[2])
 
     def _directory(self, verb: str) -> Path:
         from rasteret_refs.objects.location import is_url

@@ -94,6 +94,18 @@ def test_saving_twice_gives_the_same_bytes_and_an_existing_output_stays(refs, tm
     assert not (tmp_path / "none.refs").exists()
 
 
+def test_a_view_is_pushed_and_exported_with_just_its_scenes(refs, tmp_path):
+    view = refs.where("id LIKE '%GQ%'").annotate({"id": ["S2A_43PGQ_000"], "kind": ["a"]})
+    report = view.push(str(tmp_path / "public"), version="v1")
+    pushed = rr.open(report.url)
+    assert sorted(pushed.scenes["id"].to_pylist()) == sorted(view.scenes["id"].to_pylist())
+    assert pushed.where("kind = 'a'").scenes["id"].to_pylist() == ["S2A_43PGQ_000"]
+    assert np.array_equal(pushed.to_xarray()["red"].to_numpy(), view.to_xarray()["red"].to_numpy())
+    told = view.export(tmp_path / "view.json").read_text()
+    assert "S2A_43PGQ_002_red.tif" in told
+    assert "S2A_43PHQ" not in told
+
+
 def test_a_saved_view_weighs_what_its_scenes_weigh(tmp_path):
     refs = rr.build(items(tmp_path, count=10), tmp_path / "all.refs", layout="grids")
     saved = refs.where("id LIKE '%GQ%'").save(tmp_path / "half.refs")
