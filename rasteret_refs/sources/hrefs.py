@@ -179,10 +179,17 @@ def unsigned(href: str) -> tuple[str, str | None]:
             if not is_secret(key) and key.lower() not in _SAS_KEYS
         ]
         return (path + "?" + "&".join(kept) if kept else path), "azure-sas"
+    kinds = ", ".join(sorted(set(map(_kind_of, secrets))))
     raise SourceError(
-        f"{path}: the URL carries credentials ({', '.join(secrets)}), which would be recorded and expire; "
+        f"{path}: the URL carries credentials ({kinds}), which would be recorded and expire; "
         "give the unsigned URL, and credentials as storage options"
     )
+
+
+def _kind_of(key: str) -> str:
+    """Name a credential in a message that files may record, where nothing is to look like a signed URL."""
+    signers = {"x-amz-": "a signature of AWS", "x-goog-": "a signature of Google", "x-ms-": "a signature of Azure"}
+    return next((kind for prefix, kind in signers.items() if key.lower().startswith(prefix)), key)
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
