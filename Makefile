@@ -1,7 +1,8 @@
 # The project's commands. On a fresh machine `make demo` and `make test` do everything, the environment included.
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test test-ml test-matrix lint bench fuzz clean
+.PHONY: help install lock demo test test-ml test-matrix lint bench fuzz faults crash clean
 PYTEST := .venv/bin/python -m pytest
+MINUTES ?= 20
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +44,18 @@ lint: install ## style, types, layers
 bench: install ## the measured comparisons, at their full sizes
 	.venv/bin/python -m tests.benchmarks
 
-fuzz: install ## longer random campaigns over the parser and the codecs
-	$(PYTEST) -q -m campaign tests
+fuzz: install ## mutated TIFFs (41 seeds × 500), then atheris over parser and codecs, MINUTES of processor time each
+	RASTERET_REFS_SEEDS=41 RASTERET_REFS_MUTATIONS=500 $(PYTEST) -q -s --timeout 7200 tests/trust/test_mutations.py tests/trust/test_findings.py
+	[ -d .venv-fuzz ] || cp -a .venv .venv-fuzz
+	uv pip install -q -p .venv-fuzz/bin/python atheris || .venv-fuzz/bin/python -m pip install -q atheris || true
+	PYTHONPATH=.:codecs .venv-fuzz/bin/python -m tests.trust.fuzz parser codecs --minutes $(MINUTES)
+
+faults: install ## 5,000 faulty responses, storms of 503 over 2,000 files and tiles, damaged, changed and hostile sets
+	RASTERET_REFS_FAULTS=5000 RASTERET_REFS_STORM=2000 $(PYTEST) -q -s --timeout 7200 tests/trust/test_faults.py
+	$(PYTEST) -q -s tests/trust/test_damage.py tests/trust/test_changed.py tests/trust/test_hostile_sets.py tests/trust/test_secrets.py
+
+crash: install ## kill -9 and resume at 200 points, 100 races of two writers, full disks, workers of every kind
+	RASTERET_REFS_POINTS=200 RASTERET_REFS_RACES=100 $(PYTEST) -q -s --timeout 7200 tests/trust/test_crash.py tests/trust/test_workers.py
 
 clean: ## remove environments, caches and the demo's output
 	rm -rf .venv .venv-* demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
