@@ -8,6 +8,7 @@ from typing import Any
 
 from rasteret_refs.build.duplicates import DUPLICATE_OF
 from rasteret_refs.build.journal import Journal, journal_path
+from rasteret_refs.build.memory import give_back
 from rasteret_refs.build.scan import OnError
 from rasteret_refs.build.scene import Scene, SceneFailure
 from rasteret_refs.build.steps import (
@@ -152,6 +153,7 @@ def build(
             assets = sum(len(entry.assets) for entry in found.scenes)
             duplicates = sum(DUPLICATE_OF in entry.scene.properties for entry in found.scenes)
             found.scenes.clear()  # the plan holds all offsets again, and writing takes memory too
+            give_back()
             write_reference_set(
                 plan,
                 directory,

@@ -178,6 +178,8 @@ def _write_records(
         for path in paths:
             write_new(directory / record_name(path, number), data)
         sealed.append(FileHash.of(data))
+        if number:  # a large array: Arrow would keep what each file took
+            pa.default_memory_pool().release_unused()
     return tuple(sealed)
 
 
