@@ -1,6 +1,6 @@
 # The project's commands. On a fresh machine `make demo` and `make test` do everything, the environment included.
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test test-ml test-matrix lint bench fuzz faults crash clean
+.PHONY: help install lock demo test test-ml test-matrix lint bench bench-server fuzz faults crash clean
 PYTEST := .venv/bin/python -m pytest
 MINUTES ?= 20
 
@@ -41,8 +41,15 @@ lint: install ## style, types, layers
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: install ## the measured comparisons, at their full sizes
-	.venv/bin/python -m tests.benchmarks
+bench: install .venv-bench/.installed ## the measured comparisons, at their full sizes; on a machine that does nothing else
+	RASTERET_REFS_PEERS_PYTHON=$${RASTERET_REFS_PEERS_PYTHON:-$(CURDIR)/.venv-bench/bin/python} .venv/bin/python -m tests.benchmarks
+
+.venv-bench/.installed: tests/benchmarks/requirements-peers.txt .ci/make-venv .ci/find-python
+	python=$$(.ci/find-python) && .ci/make-venv .venv-bench "$$python" -r tests/benchmarks/requirements-peers.txt
+	touch $@
+
+bench-server: ## nginx with its Lua module, which serves the benchmarks' files (Debian, Ubuntu; needs root)
+	apt-get install -y --no-install-recommends nginx libnginx-mod-http-lua
 
 fuzz: install ## mutated TIFFs (41 seeds × 500), then atheris over parser and codecs, MINUTES of processor time each
 	RASTERET_REFS_SEEDS=41 RASTERET_REFS_MUTATIONS=500 $(PYTEST) -q -s --timeout 7200 tests/trust/test_mutations.py tests/trust/test_findings.py
