@@ -48,8 +48,8 @@ def calibrations(
     scenes
         The scene table.
     recipe
-        Of the seal: names the rule of the dataset, if any. Without one, the rule of the catalog entries whose
-        collection a scene belongs to counts.
+        Of the seal: names the rule of the dataset that the set was built from, for scenes whose collection has no rule
+        in the catalog of its own (scenes of other datasets may have been appended).
     prefer
         The source to trust where they differ; None: all must agree.
 
@@ -148,7 +148,7 @@ class _Facts:
             known = radiometry(
                 scene,
                 self.asset,
-                rule=rule or _rule_of_collection(collection or ""),
+                rule=_rule_of_collection(collection or "") or rule,
                 item=item,
                 fields=_fields(fields),
                 collection=collection,

@@ -126,6 +126,15 @@ def test_landsat_s_surface_temperature_is_in_kelvin(tmp_path):
     assert dataset["lwir11"].attrs["units"] == "kelvin"
 
 
+def test_scenes_of_two_products_scale_by_their_own_rules(tmp_path):
+    paths = [write_cog(tmp_path / f"{k}.tif", pixels_of(k) + 8000, transform_of("43PGQ")) for k in range(2)]
+    refs = rr.build([item("LC08", {"red": paths[0]}, BEFORE, collection="landsat-c2-l2")], tmp_path / "x.refs")
+    other = item("S2A", {"red": paths[1]}, AFTER, collection="sentinel-2-l2a", **{"s2:processing_baseline": "04.00"})
+    found = refs.append([other]).to_xarray(scale=True)["red"].to_numpy()
+    assert np.allclose(found[0], (pixels_of(0).astype(float) + 8000) * 2.75e-5 - 0.2, rtol=0, atol=1e-6)
+    assert np.allclose(found[1], (pixels_of(1).astype(float) + 7000) / 10_000, rtol=0, atol=1e-6)
+
+
 def test_alphaearth_s_embeddings_are_dequantised_with_their_sign(tmp_path, monkeypatch):
     """The rule comes from the recipe, as a build from the catalog records it."""
     numbers = np.random.default_rng(0).integers(-127, 128, (3, 300, 260)).astype(np.int8)

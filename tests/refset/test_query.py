@@ -10,7 +10,7 @@ import pytest
 import shapely
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.refset.query import datetime_range, select_rows, unknown_names
+from rasteret_refs.refset.query import conditions, datetime_range, select_rows, unknown_names
 
 RANDOM = np.random.default_rng(5)
 N = 300
@@ -121,3 +121,14 @@ def test_impossible_datetime_arguments_are_refused(text):
 def test_unknown_names_are_listed_beside_those_that_exist():
     with pytest.raises(QueryError, match="no asset named 'nri'; there are nir, red"):
         unknown_names(["red", "nir"], ["red", "nri"], "asset")
+
+
+def test_an_expression_comes_apart_into_conditions_that_together_select_the_same_rows():
+    expression = "split = 'train' AND \"eo:cloud_cover\" < 50 AND (id = 'S2A_000' OR NOT bbox.xmin < 20)"
+    found = conditions(expression)
+    assert sorted(sorted(one.names) for one in found) == [["bbox", "id"], ["eo:cloud_cover"], ["split"]]
+    together = np.logical_and.reduce([one.mask(TABLE) for one in found])
+    assert np.flatnonzero(together).tolist() == select_rows(TABLE, expression).tolist() != []
+    (arrow,) = conditions(pc.field("split") == "train")
+    assert arrow.names is None
+    assert np.flatnonzero(arrow.mask(TABLE)).tolist() == select_rows(TABLE, "split = 'train'").tolist()
