@@ -13,7 +13,7 @@ SECOND_REQUEST: Final = 0.02
 """Share of headers that one request does not hold: measured on COGs of GDAL's driver, whose headers come first."""
 ROUND_TRIP: Final = 0.08
 """Seconds from request to answer, within a continent: an assumption."""
-PARSED_A_SECOND: Final = 2500.0
+PARSED_A_SECOND: Final = 1500.0
 """Headers that one process takes in at most, without delay (tests/benchmarks/bench_build.py)."""
 DOLLARS_A_GIGABYTE: Final = 0.09
 """AWS's and Google's list price of traffic to the internet; Azure's is 0.087."""
