@@ -43,7 +43,7 @@ def choose(
     images, scenes
         Of the set, and rows of its scene table.
     assets
-        Names; None: all but those in `hiding`.
+        Names; None: all that the scenes have, but those in `hiding`.
     bands
         Names of bands of these assets, in any of the ways above; None: all bands.
     hiding
@@ -64,6 +64,8 @@ def choose(
         raise QueryError(f"expected assets among {known}, found {unknown[0]!r}")
     if bands is None:
         arrays = {name: images.first_array(scenes, name) for name in names}
+        if assets is None:  # what none of these scenes has was not asked for
+            arrays = {name: array for name, array in arrays.items() if array is not None} or arrays
         return tuple(Choice(name=name, asset=name, bands=_everything(array)) for name, array in arrays.items())
     lookup = _Lookup(images, scenes, names)
     chosen: dict[str, Choice] = {}

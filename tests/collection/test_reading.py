@@ -138,6 +138,17 @@ def test_a_common_name_prefers_the_asset_of_that_one_band(product, products):
     np.testing.assert_array_equal(found["red"], read(products / "B04_0.tif"))
 
 
+def test_assets_that_no_scene_of_a_view_has_are_left_out_unless_they_are_asked_for(tmp_path):
+    paths = [str(write_cog(tmp_path / f"{n}.tif", pixels_of(n), transform_of("43PGQ"))) for n in range(2)]
+    items = [item(f"s{n}", {["red", "thermal"][n]: paths[n]}, START + timedelta(days=n)) for n in range(2)]
+    view = rr.build(items, tmp_path / "x.refs").select(["s0"])
+    found = view.read(geobox=whole(view))
+    assert list(found) == ["red"]
+    np.testing.assert_array_equal(found["red"][0], pixels_of(0))
+    with pytest.raises(QueryError, match="'thermal', found none"):
+        view.read(geobox=whole(view), assets=["thermal"])
+
+
 def test_a_name_that_several_bands_have_is_refused(tmp_path):
     band = {"type": "image/tiff", "roles": ["data"], "eo:bands": [{"name": "x", "common_name": "rededge"}]}
     path = str(write_cog(tmp_path / "a.tif", pixels_of(1), transform_of("43PGQ")))
