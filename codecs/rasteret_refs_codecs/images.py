@@ -1,6 +1,7 @@
 """Codecs that decode a whole chunk as an image: what they share, and the exact form that they encode to."""
 
 import math
+import struct
 import zlib
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -73,11 +74,11 @@ class ImageCodec(TiffCodec):
             return self._stored(data[len(STORED) :])
         try:
             return self.decode_rows_of(data, self.shape[0])
-        except (RuntimeError, ValueError, IndexError, MemoryError) as whole:
+        except (RuntimeError, ValueError, IndexError, MemoryError, struct.error) as whole:
             try:
                 if self.short_rows:
                     return self.decode_rows_of(data, self.short_rows)
-            except (RuntimeError, ValueError, IndexError, MemoryError):
+            except (RuntimeError, ValueError, IndexError, MemoryError, struct.error):
                 pass  # the message about the whole chunk says more
             rows, columns, samples = self.shape
             raise CodecError(

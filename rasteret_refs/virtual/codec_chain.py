@@ -320,6 +320,7 @@ def _lerc(description: ImageDescription) -> tuple[Config, str]:
     _expect(description, "LercParameters (tag 50674) of two values of 32 bits", holds=sound)
     dtype = f"{'|' if description.bits == 8 else '<'}{letter}{description.bits // 8}"
     extra = description.extra_samples if _chunk_samples(description) > 1 else ()
+    _expect(description, "ExtraSamples (tag 338) of 16 bits", holds=all(0 <= value < 1 << 16 for value in extra))
     options = {"dtype": dtype, "parameters": list(parameters[:2]), "extra_samples": list(extra)}
     return options | {"byte_order": description.byte_order}, dtype
 

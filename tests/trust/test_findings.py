@@ -64,7 +64,8 @@ def test_lerc_parameters_beyond_32_bits_are_refused(parameters: tuple[int, ...])
 
 
 LERC_ZSTD = "0165-lerc_zstd-p1-int16-chunky-le-striped-classic-3b"  # libtiff found no directory: `IndexError`
-CASES = [("lerc_deflate-nan-0", 139), ("lerc_zstd-constant", 215), (LERC_ZSTD, 178), (LERC_ZSTD, 279)]
+CASES = [("lerc_deflate-nan-0", 139), ("lerc_zstd-constant", 215), (LERC_ZSTD, 178), (LERC_ZSTD, 322)]
+CASES += [("lerc-alpha", 249), ("lerc-nan-chunky", 95)]  # ExtraSamples beyond 16 bits: `struct.error`
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
