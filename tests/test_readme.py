@@ -34,7 +34,7 @@ def test_every_python_block_gives_the_pixels(tmp_path: Path, monkeypatch: pytest
             if isinstance(dataset, xr.Dataset):
                 np.testing.assert_array_equal(dataset["image"].values, scenes.pixels)
                 seen += 1
-    assert seen == len(BLOCKS)
+    assert seen == sum("dataset = " in block for block in BLOCKS) > 4
 
 
 def test_the_two_commands_stand_in_the_makefile() -> None:
