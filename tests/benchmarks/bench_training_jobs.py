@@ -19,9 +19,10 @@ def _spread(count: int, size: int) -> list[SceneSpec]:
     return [SceneSpec(id=f"s{n:03d}", x=600_000.0 + n * size * 10, day=n, size=size) for n in range(count)]
 
 
+# Scenes of many tiles, as real ones: few of them would end in GDAL's block cache, and no request would be measured.
 SHAPES = {
-    "chips": {"scenes": _spread(6, 2048), "bands": BANDS, "chips": 64, "stacked": False, "warm": True},
-    "local": {"scenes": _spread(6, 2048), "bands": BANDS, "chips": 512, "stacked": False, "warm": True},
+    "chips": {"scenes": _spread(12, 4096), "bands": BANDS, "chips": 64, "stacked": False, "warm": True},
+    "local": {"scenes": _spread(12, 4096), "bands": BANDS, "chips": 512, "stacked": False, "warm": True},
     "one": {
         "scenes": [SceneSpec(id=f"s{n:03d}", day=n, size=2048) for n in range(15)],
         "bands": ("red",), "chips": 2, "stacked": True, "title": "one area, 15 scenes, as a series",
@@ -101,7 +102,7 @@ def sampler_of(dataset, shape: dict, name: str, times: int = 1):
         import shapely
 
         roi = shapely.box(774_000.0, 1_482_000.0, 790_000.0, 1_498_000.0)
-    return RandomPatchSampler(dataset, size=CHIP, length=shape["chips"] * times * times, generator=20240101, roi=roi)
+    return RandomPatchSampler(dataset, size=CHIP, length=shape["chips"] * times, generator=20240101, roi=roi)
 
 
 def measure(job: dict) -> dict:
