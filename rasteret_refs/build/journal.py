@@ -22,7 +22,7 @@ from rasteret_refs.objects.location import is_url
 _MAGIC: Final = b"rasteret_refs journal 1\n"
 _RECORD: Final = struct.Struct("<III")
 """Bytes of a record's description, bytes of its windows, CRC-32 of both."""
-_WRITE_BYTES: Final = 256 * 1024
+_WRITE_BYTES: Final = 64 * 1024
 """Records are written once they are so many bytes: a write each would cost more than the parsing of the header."""
 _WRITE_SECONDS: Final = 0.25
 """Or once the last write is so long ago."""
