@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rasteret_refs.collection_growth import Growing
-from rasteret_refs.collection_labels import Labelling
-from rasteret_refs.collection_reading import Reading
-from rasteret_refs.collection_trust import Trusting
-from rasteret_refs.collection_views import Viewing
+from rasteret_refs.collection.growth import Growing
+from rasteret_refs.collection.labels import Labelling
+from rasteret_refs.collection.reading import Reading
+from rasteret_refs.collection.trust import Trusting
+from rasteret_refs.collection.views import Viewing
 
 if TYPE_CHECKING:
     import pyarrow as pa
