@@ -8,11 +8,11 @@ from pathlib import Path
 import numcodecs
 import numpy as np
 import numpy.typing as npt
-from rasteret_refs.virtual.codec_chain import codec_chain
 
 from rasteret_refs.tiff.parse import parse
 from rasteret_refs.tiff.values import NeedsBytes, TiffFile, TiffImage
 from rasteret_refs.tiff.windows import Windows
+from rasteret_refs.virtual.codec_chain import codec_chain
 from rasteret_refs.virtual.values import CodecChain
 
 
