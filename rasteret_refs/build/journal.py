@@ -1,15 +1,14 @@
 """The journal of a build: headers as they were fetched, beside the output, so that a stopped build can go on.
 
-It holds bytes of TIFF headers, not what was made of them: they are parsed again, within the same limits as ever. It is
-written some records at a time, so that a killed process loses the headers of its last moment and no others, and cut at
-the first record that is not whole, as a kill leaves it.
+It holds bytes of TIFF headers, not what was made of them: they are parsed again, within the same limits as ever. Each
+record is handed to the system as it comes, so that a killed process loses only the headers that were on their way; the
+file is cut at the first record that is not whole, as a kill leaves it.
 """
 
 import contextlib
 import json
 import os
 import struct
-import time
 import zlib
 from collections.abc import Buffer, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +21,6 @@ from rasteret_refs.objects.location import is_url
 _MAGIC: Final = b"rasteret_refs journal 1\n"
 _RECORD: Final = struct.Struct("<III")
 """Bytes of a record's description, bytes of its windows, CRC-32 of both."""
-_WRITE_BYTES: Final = 64 * 1024
-"""Records are written once they are so many bytes: a write each would cost more than the parsing of the header."""
-_WRITE_SECONDS: Final = 0.25
-"""Or once the last write is so long ago."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -64,9 +59,6 @@ class Journal:
         self._places: dict[str, tuple[int, int, int]] = {}
         self._file: int | None = None
         self._end = 0
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._written = 0.0
         with self._system_errors():
             if resume and path.exists():
                 self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -106,41 +98,26 @@ class Journal:
         }
         about = _encode(facts).encode()
         content = b"".join([about, *(data for _, data in windows)])
-        self._waiting += (_RECORD.pack(len(about), len(content) - len(about), zlib.crc32(content)), content)
-        self._waiting_bytes += _RECORD.size + len(content)
-        if self._waiting_bytes >= _WRITE_BYTES or time.monotonic() - self._written >= _WRITE_SECONDS:
-            with self._system_errors():
-                self._write()
+        with self._system_errors():
+            self._write(_RECORD.pack(len(about), len(content) - len(about), zlib.crc32(content)) + content)
 
     def close(self, *, remove: bool) -> None:
-        """Close the file; remove it once the set is published.
-
-        What cannot be written any more is lost in silence: the build has failed already, and says why.
-        """
-        if not remove:
-            with contextlib.suppress(OSError):
-                self._write()
+        """Close the file; remove it once the set is published."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
         if remove:
             self.path.unlink(missing_ok=True)
 
-    def _write(self) -> None:
-        """Write the records that wait."""
-        if not self._waiting:
-            return
+    def _write(self, record: bytes) -> None:
         if self._file is None:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             self._end = os.pwrite(self._file, _MAGIC, 0)
-        records = memoryview(b"".join(self._waiting))
-        written = 0
-        while written < len(records):
-            written += os.pwrite(self._file, records[written:], self._end + written)
-        self._end += written
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        self._written = time.monotonic()
+        left = memoryview(record)
+        while left:
+            written = os.pwrite(self._file, left, self._end)
+            self._end += written
+            left = left[written:]
 
     def _load(self) -> None:
         """Find the whole records, and cut the file behind the last of them."""

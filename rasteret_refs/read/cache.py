@@ -118,8 +118,9 @@ class DiskCache:
     def __init__(self, directory: str | os.PathLike[str], limit: int) -> None:
         self.directory, self.limit = Path(directory), limit
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._held = sum(entry.stat().st_size for entry in os.scandir(self.directory) if entry.is_file())
+        self._held = 0
         self._lock = threading.Lock()
+        self._trim()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DiskCache) and (self.directory, self.limit) == (other.directory, other.limit)
@@ -157,7 +158,13 @@ class DiskCache:
                 self._trim()
 
     def _trim(self) -> None:
-        entries = [(entry.stat(), entry.path) for entry in os.scandir(self.directory) if entry.is_file()]
+        entries = []
+        with os.scandir(self.directory) as found:
+            for entry in found:
+                with contextlib.suppress(
+                    FileNotFoundError
+                ):  # another thread or process renamed or trimmed it
+                    entries.append((entry.stat(), entry.path))
         self._held = sum(stat.st_size for stat, _ in entries)
         for stat, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
             if self._held <= self.limit * 9 // 10:  # room for some more, so that trimming stays rare
