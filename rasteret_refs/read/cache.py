@@ -161,9 +161,7 @@ class DiskCache:
         entries = []
         with os.scandir(self.directory) as found:
             for entry in found:
-                with contextlib.suppress(
-                    FileNotFoundError
-                ):  # another thread or process renamed or trimmed it
+                with contextlib.suppress(FileNotFoundError):  # another thread or process renamed or trimmed it
                     entries.append((entry.stat(), entry.path))
         self._held = sum(stat.st_size for stat, _ in entries)
         for stat, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
