@@ -68,7 +68,6 @@ class RefsBackendEntrypoint(BackendEntrypoint):
     """Opens reference sets."""
 
     description: ClassVar[str] = "Open rasteret_refs reference sets (COGs as virtual Zarr)"
-    url: ClassVar[str] = "https://pypi.org/project/rasteret-refs/"
     supports_groups: ClassVar[bool] = True
     open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
         "filename_or_obj",
