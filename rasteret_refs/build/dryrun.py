@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rasteret_refs.build.scan import FirstRead
+from rasteret_refs.build.headers import FirstRead
 from rasteret_refs.build.scene import Scene, SceneFailure
 from rasteret_refs.objects.client import DEFAULT_CONCURRENCY
 from rasteret_refs.objects.location import canonical, locate

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rasteret_refs.build.duplicates import DUPLICATE_OF
+from rasteret_refs.build.executors import opened_executor
 from rasteret_refs.build.journal import Journal, journal_path
 from rasteret_refs.build.memory import give_back
 from rasteret_refs.build.scan import OnError
@@ -87,6 +88,7 @@ def build(
     refusals: Callable[[], Sequence[SceneFailure]] = tuple,
     progress: Progress | None = None,
     objects: Objects | None = None,
+    executor: Any = None,
 ) -> BuildReport:
     """Build a reference set and publish it in one step.
 
@@ -119,13 +121,15 @@ def build(
         Called now and then.
     objects
         Client to read with; None: a new one with `storage`.
+    executor
+        Where headers are read besides this process, see `executors.opened_executor`. The set is the same.
 
     Raises
     ------
     ExistsError
         The output exists and `overwrite` is not set. Nothing is requested then.
     BuildError
-        No scene is left.
+        No scene is left, or the executor failed.
     TiffError, ObjectError, LayoutError, SourceError
         With ``on_error="raise"``, of the first scene that fails.
     """
@@ -138,7 +142,12 @@ def build(
     with staged(Path(out), overwrite=overwrite) as directory:
         journal = Journal(journal_path(Path(out)), resume=resume)
         try:
-            found = run(scan_scenes(scenes, objects, axis=axis, on_error=on_error, progress=progress, journal=journal))
+            with opened_executor(executor) as pool:
+                found = run(
+                    scan_scenes(
+                        scenes, objects, axis=axis, on_error=on_error, progress=progress, journal=journal, executor=pool
+                    )
+                )
             found.failures = [*refusals(), *found.failures]
             repeated = distinct(found)
             require_scenes(found)

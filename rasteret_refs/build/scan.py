@@ -1,31 +1,20 @@
 """Scenes to scanned assets: each TIFF's header in one request, many in flight, results as they come."""
 
 import asyncio
-import os
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Buffer, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rasteret_refs.build import pooled
+from rasteret_refs.build.headers import FirstRead, Header, ReadHeader, kept_header, naming, read_header
 from rasteret_refs.build.journal import Journal
 from rasteret_refs.build.scene import Asset, Scene, SceneFailure
-from rasteret_refs.errors import (
-    LimitError,
-    NotATiffError,
-    NotFoundError,
-    ObjectError,
-    RasteretRefsError,
-    TiffError,
-    TruncatedError,
-    UnsupportedTiffError,
-)
+from rasteret_refs.errors import BuildError, ObjectError, RasteretRefsError, UnsupportedTiffError
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.objects.location import canonical
 from rasteret_refs.tiff.chunks import check_extents, inside
-from rasteret_refs.tiff.parse import parse
-from rasteret_refs.tiff.values import ByteRange, NeedsBytes, TiffFile
-from rasteret_refs.tiff.windows import Windows
 from rasteret_refs.virtual.pyramid import pyramids
 from rasteret_refs.virtual.values import SceneAsset
 
@@ -33,44 +22,10 @@ type OnError = Literal["raise", "skip"]
 
 WINDOW = 512
 """Assets under way at once, over all hosts: each holds some 16–32 KB."""
-LARGEST_HEADER = 256 * 1024 * 1024
-"""Bytes that one file's header may take: far beyond any real one (hostile files)."""
-_LEAST_FIRST = 16 * 1024
-_MOST_FIRST = 32 * 1024
-_STEP = 4 * 1024
-_LEARN_FROM = 16
-_REMEMBERED = 256
-_SHARE = 0.97
-"""Of the files seen, so many must fit into the first request: a second one costs a whole round trip."""
-_OWN_THREAD = 1024 * 1024
-"""Bytes of header from which on parsing leaves the event loop's thread."""
 _GRACE = 1.0
 """Seconds that a stopped scan waits for answers on their way: a build that goes on need not ask for them again."""
 _BATCH = 256
 _BATCH_SECONDS = 0.05
-
-
-@dataclass(slots=True)
-class FirstRead:
-    """How many bytes the first request of a file asks for: learnt from the headers seen so far."""
-
-    size: int = _MOST_FIRST
-    _ends: deque[int] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    _count: int = 0
-
-    def learn(self, header_end: int) -> None:
-        """Take note of where a file's header ended.
-
-        Headers that no first request could hold (IFDs at the end of the file) say nothing about the others.
-        """
-        if header_end > _MOST_FIRST:
-            return
-        self._ends.append(header_end)
-        self._count += 1
-        if len(self._ends) >= _LEARN_FROM and self._count % _LEARN_FROM == 0:
-            ends = sorted(self._ends)
-            wanted = ends[min(len(ends) - 1, int(_SHARE * len(ends)))]
-            self.size = max(_LEAST_FIRST, min(_MOST_FIRST, -(-wanted // _STEP) * _STEP))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,8 +52,11 @@ class _Pending:
     failures: list[SceneFailure] = field(default_factory=list)
 
     def finished(self) -> ScannedScene:
-        assets = tuple(self.assets[asset.name] for asset in self.scene.assets if asset.name in self.assets)
-        return ScannedScene(position=self.position, scene=self.scene, assets=assets, failures=tuple(self.failures))
+        """Give the results in the scene's order: answers come in any."""
+        names = [asset.name for asset in self.scene.assets]
+        assets = tuple(self.assets[name] for name in names if name in self.assets)
+        failures = sorted(self.failures, key=lambda failure: names.index(str(failure.asset)))
+        return ScannedScene(position=self.position, scene=self.scene, assets=assets, failures=tuple(failures))
 
 
 async def scan(
@@ -106,8 +64,9 @@ async def scan(
     objects: Objects,
     *,
     on_error: OnError = "raise",
-    window: int = WINDOW,
+    window: int | None = None,
     journal: Journal | None = None,
+    executor: Executor | None = None,
 ) -> AsyncIterator[ScannedScene]:
     """Read the headers of all assets; yield each scene when its last asset is done.
 
@@ -120,17 +79,25 @@ async def scan(
     on_error
         ``"raise"``: the first asset that cannot be read ends the scan; ``"skip"``: it becomes a failure of its scene.
     window
-        Assets under way at once.
+        Assets under way at once; None: `WINDOW`, or `pooled.WINDOW` with an executor.
     journal
         Headers that an earlier scan fetched, and where to note those that this one fetches.
+    executor
+        Its tasks read the headers, instead of this event loop. What comes out is the same.
 
     Raises
     ------
     TiffError, ObjectError
         With ``on_error="raise"``; the message begins with the file's name.
+    BuildError
+        The executor failed.
     """
     done: asyncio.Queue[ScannedScene | BaseException | None] = asyncio.Queue()
-    scanner = _Scanner(objects, done, on_error, window, journal)
+    first = FirstRead()
+    pool = None if executor is None else pooled.PooledHeaders(executor, objects, with_bytes=journal is not None)
+    read = pool.read if pool is not None else lambda url: read_header(url, objects, first)
+    slots = asyncio.Semaphore(window or (WINDOW if pool is None else pooled.WINDOW))
+    scanner = _Scanner(read, done, on_error, slots, journal)
     producer = asyncio.ensure_future(scanner.produce(scenes))
     try:
         while (result := await done.get()) is not None:
@@ -139,6 +106,8 @@ async def scan(
             yield result
     finally:
         await scanner.stop(producer)
+        if pool is not None:
+            await pool.close()
 
 
 class _Scanner:
@@ -146,18 +115,17 @@ class _Scanner:
 
     def __init__(
         self,
-        objects: Objects,
+        read: ReadHeader,
         done: "asyncio.Queue[ScannedScene | BaseException | None]",
         on_error: OnError,
-        window: int,
+        slots: asyncio.Semaphore,
         journal: Journal | None,
     ) -> None:
-        self._objects = objects
+        self._read = read
         self._done = done
         self._on_error = on_error
-        self._slots = asyncio.Semaphore(window)
+        self._slots = slots
         self._tasks: set[asyncio.Task[None]] = set()
-        self._first = FirstRead()
         self._journal = journal
 
     async def produce(self, scenes: Iterable[Scene]) -> None:
@@ -199,12 +167,12 @@ class _Scanner:
     async def _asset(self, pending: _Pending, asset: Asset) -> None:
         scene = pending.scene
         try:
-            scanned, refused = await scan_asset(asset, self._objects, self._first, self._journal)
+            scanned, refused = await scan_asset(asset, self._read, self._journal)
             pending.assets[asset.name] = scanned
             for error in refused:
                 pending.failures.append(_failure(scene, asset, error))
         except RasteretRefsError as error:
-            if self._on_error == "raise":
+            if self._on_error == "raise" or isinstance(error, BuildError):  # of the executor, not of this file
                 raise
             pending.failures.append(_failure(scene, asset, error))
         pending.remaining -= 1
@@ -213,9 +181,9 @@ class _Scanner:
 
 
 async def scan_asset(
-    asset: Asset, objects: Objects, first: FirstRead, journal: Journal | None = None
+    asset: Asset, read: ReadHeader, journal: Journal | None = None
 ) -> tuple[SceneAsset, tuple[UnsupportedTiffError, ...]]:
-    """Read one asset's header.
+    """Read one asset's header, unless the source or the journal holds it; note in the journal what was read.
 
     Returns
     -------
@@ -232,12 +200,16 @@ async def scan_asset(
     if asset.header is not None:
         header = Header(file=asset.header, url=url, size=asset.size, etag=None, last_modified=None)
     else:
-        header = None if journal is None else _kept_header(url, journal)
+        header = None if journal is None else kept_header(url, journal)
         if header is None:
-            header = await read_header(url, objects, first, journal)
+            header = await read(url)
+            if journal is not None and header.size is not None:
+                journal.keep(
+                    url, size=header.size, etag=header.etag, last_modified=header.last_modified, windows=header.windows
+                )
     if header.size is not None and not inside(header.file.images, header.size):
         for image in header.file.images:
-            with _naming(url):
+            with naming(url):
                 check_extents(image, header.size)
     found = SceneAsset(
         name=asset.name,
@@ -252,100 +224,6 @@ async def scan_asset(
         for offset, reason in header.file.refused
     )
     return found, refused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Header:
-    """A parsed header, and what the very response that brought it says about the object."""
-
-    file: TiffFile
-    url: str
-    size: int | None
-    """Bytes of the object; None where the source held the header and did not say."""
-    etag: str | None
-    last_modified: str | None
-
-
-def _kept_header(url: str, journal: Journal) -> Header | None:
-    """Parse a header that an earlier scan fetched; None where there is none, or it does not do."""
-    kept = journal.find(url)
-    if kept is None:
-        return None
-    windows = Windows(kept.size)
-    for start, data in kept.windows:
-        windows.add(start, data)
-    with _naming(url):
-        parsed = parse(windows)
-    if not isinstance(parsed, TiffFile):
-        return None
-    return Header(file=parsed, url=url, size=kept.size, etag=kept.etag, last_modified=kept.last_modified)
-
-
-async def read_header(url: str, objects: Objects, first: FirstRead, journal: Journal | None = None) -> Header:
-    """Fetch and parse the header of one TIFF: one request mostly, more only where parsing asks for them.
-
-    The bytes are noted in the journal, if there is one.
-
-    Raises
-    ------
-    TiffError, ObjectError
-        The message begins with the URL.
-    """
-    try:
-        start = await objects.fetch(url, 0, first.size)
-    except NotFoundError as error:
-        if os.path.isdir(url):  # noqa: ASYNC240, PTH112 - only after a failure
-            raise NotATiffError(f"{url}: expected a TIFF, got a directory") from error
-        raise
-    windows = Windows(start.size)
-    windows.add(0, start.data)
-    read: list[tuple[int, Buffer]] = []
-    budget = LARGEST_HEADER
-    with _naming(url):
-        while True:
-            parsed = (
-                await asyncio.to_thread(parse, windows) if budget < LARGEST_HEADER - _OWN_THREAD else parse(windows)
-            )
-            if isinstance(parsed, TiffFile):
-                first.learn(parsed.header_end)
-                if journal is not None:
-                    # What follows the header in the first answer is not needed again.
-                    read.insert(0, (0, start.data[: parsed.header_end]))
-                    journal.keep(url, size=start.size, etag=start.etag, last_modified=start.last_modified, windows=read)
-                return Header(file=parsed, url=url, size=start.size, etag=start.etag, last_modified=start.last_modified)
-            ranges = _inside(parsed, start.size)
-            budget -= sum(r.stop - r.start for r in ranges)
-            if budget < 0:
-                raise LimitError(f"expected a header of at most {LARGEST_HEADER} bytes, got a longer one")
-            for wanted, data in zip(
-                ranges, await objects.ranges(url, ranges, etag=start.etag, size=start.size), strict=True
-            ):
-                windows.add(wanted.start, data)
-                read.append((wanted.start, data))
-
-
-def _inside(needs: NeedsBytes, size: int) -> tuple[ByteRange, ...]:
-    ranges = tuple(ByteRange(start=r.start, stop=min(r.stop, size)) for r in needs.ranges)
-    for wanted in ranges:
-        if wanted.start >= wanted.stop:
-            raise TruncatedError(f"the header goes on at byte {wanted.start}, but the file has only {size} bytes")
-    return ranges
-
-
-class _naming:  # noqa: N801 - used like a function
-    """Put the file's name before the message of a `TiffError`: parsing does not know it."""
-
-    __slots__ = ("_url",)
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TiffError):
-            raise type(error)(f"{self._url}: {error}") from error
 
 
 def _failure(scene: Scene, asset: Asset, error: RasteretRefsError) -> SceneFailure:

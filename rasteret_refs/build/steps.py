@@ -1,6 +1,7 @@
 """The steps that building and appending share: scan, give every scene its id and place in time, plan, make rows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Literal
@@ -43,6 +44,7 @@ async def scan_scenes(
     on_error: OnError,
     progress: Progress | None,
     journal: Journal | None,
+    executor: Executor | None = None,
 ) -> Scanned:
     """Scan all scenes; a scene that has no place on the axis is a failure.
 
@@ -53,7 +55,7 @@ async def scan_scenes(
     """
     total = len(scenes) if isinstance(scenes, (list, tuple)) else getattr(scenes, "total", None)
     results: list[ScannedScene] = []
-    async for result in scan(scenes, objects, on_error=on_error, journal=journal):
+    async for result in scan(scenes, objects, on_error=on_error, journal=journal, executor=executor):
         results.append(result)
         if progress is not None:
             progress("scan", len(results), total)

@@ -2,4 +2,5 @@
 
 from rasteret_refs.cli.main import main
 
-main(prog_name="rasteret-refs")
+if __name__ == "__main__":  # processes that `--executor processes` starts import this again
+    main(prog_name="rasteret-refs")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rasteret_refs.cli.options import given_options, json_option, read_storage, source_options, storage_option
+from rasteret_refs.cli.options import (
+    given_options,
+    json_option,
+    parse_executor,
+    read_storage,
+    source_options,
+    storage_option,
+)
 from rasteret_refs.cli.output import DONE_WITH_FAILURES, print_facts, print_json, reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
@@ -30,6 +37,12 @@ _SHOWN = 5
 )
 @click.option("--coordinate", "coordinates", multiple=True, help="Scene property that becomes a Zarr coordinate.")
 @click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
+@click.option(
+    "--executor",
+    callback=parse_executor,
+    metavar="WHERE",
+    help="Read headers by `threads`, `processes`, `dask` or `dask:ADDRESS`; the set is the same.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT, atomically.")
 @click.option("--resume", is_flag=True, help="Go on where a build of OUT was stopped; its headers are not read again.")
 @click.option("--dry-run", is_flag=True, help="Only search, and tell requests, bytes, time and cost of a build.")
@@ -85,7 +98,7 @@ def _estimate(source: Any, storage: Mapping[str, Any] | None, given: dict[str, A
     from rasteret_refs.build.dryrun import estimate
     from rasteret_refs.sources.resolve import resolve
 
-    for name in ("layout", "axis", "tolerance", "coordinates", "overwrite", "resume"):
+    for name in ("layout", "axis", "tolerance", "coordinates", "executor", "overwrite", "resume"):
         given.pop(name, None)
     stream = resolve(source, storage=storage, **given)
     found = estimate(stream, storage=stream.storage, refusals=lambda: stream.failures)

@@ -28,7 +28,7 @@ _COLUMNS = ("IFD", "role", "size", "samples", "type", "compression", "predictor"
 @reports_errors
 def command(file: str, *, as_json: bool, storage_file: Path | None) -> None:
     """Show the IFDs of FILE, a TIFF's path or URL."""
-    from rasteret_refs.build.scan import FirstRead, read_header
+    from rasteret_refs.build.headers import FirstRead, read_header
     from rasteret_refs.objects.blocking import run
     from rasteret_refs.objects.client import Objects
     from rasteret_refs.objects.location import canonical

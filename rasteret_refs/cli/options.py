@@ -77,6 +77,13 @@ def parse_pairs(_: click.Context, parameter: click.Parameter, texts: tuple[str, 
     return pairs or None
 
 
+def parse_executor(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """`threads`, `processes`, `dask` or `dask:ADDRESS`."""
+    if text is not None and text not in {"threads", "processes", "dask"} and not text.startswith("dask:"):
+        raise click.BadParameter(f"expected threads, processes, dask or dask:ADDRESS, got {text!r}")
+    return text
+
+
 def source_options[F: Callable[..., Any]](command: F) -> F:
     """Add the options that say which scenes and assets of a source are meant."""
     for option in reversed(_SOURCE_OPTIONS):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,6 +19,14 @@ _INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
 
+_ARGUMENT = re.compile(
+    r"""\b(?P<name>[a-z_]+)=
+        (?: (?P<flag>True)\b | \{'(?P<key>\w+)':\ '?(?P<mapped>\w+)'?\} | \['(?P<item>[^']*)'\] | (?=[\s;,)]|$) )""",
+    re.VERBOSE,
+)
+"""An argument as messages of the library spell it: `overwrite=True`, `columns={'href': NAME}`, `allow=['…']`."""
+
+
 def reports_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
     """Turn errors of our tree into a message on stderr and exit code 1; Ctrl-C into exit code 130."""
 
@@ -26,13 +35,50 @@ def reports_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except RasteretRefsError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {printable(as_options(str(error), _option_names()))}", err=True)
             sys.exit(FAILED)
         except KeyboardInterrupt:
-            click.echo("interrupted: nothing was written", err=True)
+            go_on = "; the same command with --resume goes on from here" if "resume" in _option_names() else ""
+            click.echo(f"interrupted: no reference set was written or changed{go_on}", err=True)
             sys.exit(_INTERRUPTED)
 
     return wrapped
+
+
+def as_options(message: str, options: Mapping[str, str]) -> str:
+    """Spell the Python arguments that a message names as options, where the command has them.
+
+    Parameters
+    ----------
+    message
+        Of an error.
+    options
+        Name of a Python argument → option, e.g. `url_rewrite` → `--url-rewrite`.
+    """
+
+    def spelt(found: re.Match[str]) -> str:
+        option = options.get(found["name"])
+        if option is None:
+            return found[0]
+        if found["flag"]:
+            return option
+        if found["key"]:
+            return f"{option} {found['key']}={found['mapped']}"
+        return f"{option} {found['item']}" if found["item"] is not None else option
+
+    return _ARGUMENT.sub(spelt, message)
+
+
+def _option_names() -> dict[str, str]:
+    """Options of the command that runs, by the Python argument of that name."""
+    context = click.get_current_context(silent=True)
+    options = [option for parameter in context.command.params for option in parameter.opts] if context else []
+    return {option[2:].replace("-", "_"): option for option in options if option.startswith("--")}
+
+
+def printable(text: str) -> str:
+    """Spell out control characters: what a stranger wrote must not move the cursor, hide lines or turn their order."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_json(value: Any) -> None:
@@ -44,12 +90,13 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]
     """Print a table on stdout; whole cells where stdout is no terminal."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*[str(cell) for cell in row])
+        table.add_row(*[Text(printable(str(cell)).replace("\n", "\\n")) for cell in row])  # cells are no markup
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table, soft_wrap=False)
 
@@ -58,4 +105,4 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     """Print names and values in two columns."""
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(printable(f"{name:<{width}}  {value}".replace("\n", "\\n")))

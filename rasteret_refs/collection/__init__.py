@@ -258,6 +258,7 @@ def build(
     overwrite: bool = False,
     resume: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
+    executor: Any = None,
     **source_options: Any,
 ) -> Collection:
     """Reference the TIFFs of a source, and open the result.
@@ -290,6 +291,9 @@ def build(
         Go on where a build of this output was stopped: headers that it fetched are not fetched again.
     progress
         Called with phase, count and total.
+    executor
+        Where headers are read, besides this process: `"threads"`, `"processes"`, `"dask"`, `"dask:ADDRESS"`, any
+        `concurrent.futures.Executor` or a Dask client. The set is the same, byte for byte.
 
     Returns
     -------
@@ -319,6 +323,7 @@ def build(
         recipe=stream.recipe if rule is None else {**stream.recipe, "radiometry": rule},
         refusals=lambda: stream.failures,
         progress=progress,
+        executor=executor,
     )
     collection = Collection(out, storage=storage)
     collection.report = report

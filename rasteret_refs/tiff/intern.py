@@ -82,6 +82,18 @@ class Interner:
             equal = self._equal.put(bare, bare, 2 * cost)
         return self._descriptions.put(key, equal, cost)
 
+    def shared(self, description: ImageDescription) -> ImageDescription:
+        """Return the one object that stands for all descriptions equal to this one."""
+        found = self._equal.get(description)
+        if found is None:
+            texts = (
+                description.gdal_metadata or "",
+                description.image_description or "",
+                description.jpeg_tables or b"",
+            )
+            found = self._equal.put(description, description, 2 * _OBJECT_COST + sum(map(len, texts)))
+        return found
+
     def _geo_tags(self, layout: Layout, geo: Sequence[bytes]) -> GeoTags:
         key = (layout, *geo)
         found = self._geo.get(key)
@@ -100,3 +112,8 @@ def _tag_values(layout: Layout, entries: Sequence[Entry], values: Sequence[bytes
 def interner(limits: Limits) -> Interner:
     """The caches that belong to these limits (which decide what a header may say)."""
     return Interner(limits)
+
+
+def shared(description: ImageDescription) -> ImageDescription:
+    """Return the shared object for a description that was not parsed here, but came from another process."""
+    return interner(Limits()).shared(description)

@@ -10,7 +10,8 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
-from rasteret_refs.build.scan import FirstRead, scan
+from rasteret_refs.build.headers import FirstRead
+from rasteret_refs.build.scan import scan
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import ChangedError, NotATiffError, NotFoundError, ResponseError, TruncatedError
 from rasteret_refs.objects.client import Objects
