@@ -10,6 +10,7 @@ import imagecodecs
 import numpy as np
 
 from rasteret_refs_codecs.base import Bytes, CodecError, as_bytes
+from rasteret_refs_codecs.lzw import decode_lzw
 
 try:
     stoppable_zlib: Any = importlib.import_module("isal.isal_zlib")
@@ -103,10 +104,7 @@ def _unlzma(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a c
 
 def _unlzw(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
     """Decode TIFF's LZW, old-style streams (least significant bit first) included; stops when `out` is full."""
-    try:
-        return as_bytes(imagecodecs.lzw_decode(data, out=memoryview(out)))
-    except RuntimeError as error:
-        raise CodecError(f"expected an LZW stream of {out.size} bytes, got damaged data: {error}") from error
+    return decode_lzw(data, out)
 
 
 def _unpackbits(data: Bytes, out: Bytes, whole: int) -> Bytes:
@@ -127,5 +125,6 @@ _DECOMPRESSORS: dict[str, Decompress] = {
     "zstd": _unzstd,
     "lzma": _unlzma,
     "imagecodecs_lzw": _unlzw,
+    "rasteret_refs.lzw": _unlzw,
     "imagecodecs_packbits": _unpackbits,
 }

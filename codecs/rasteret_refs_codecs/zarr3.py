@@ -21,6 +21,7 @@ from rasteret_refs_codecs.jpeg import Jpeg
 from rasteret_refs_codecs.jpeg2000 import Jpeg2000
 from rasteret_refs_codecs.jpegxl import JpegXl
 from rasteret_refs_codecs.lerc import Lerc
+from rasteret_refs_codecs.lzw import Lzw
 from rasteret_refs_codecs.mask_bits import MaskBits
 from rasteret_refs_codecs.next_rle import NextRle
 from rasteret_refs_codecs.pad import Pad
@@ -103,6 +104,12 @@ class ZarrHorizontalPredictor(ZarrCodec):
     """`rasteret_refs.horizontal_predictor`."""
 
     codec_class = HorizontalPredictor
+
+
+class ZarrLzw(ZarrCodec):
+    """`rasteret_refs.lzw`."""
+
+    codec_class = Lzw
 
 
 class ZarrMaskBits(ZarrCodec):

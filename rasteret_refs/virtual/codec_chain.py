@@ -167,6 +167,11 @@ def _chunk_samples(description: ImageDescription) -> int:
     return 1 if description.planar is Planar.SEPARATE else description.samples
 
 
+def _stored_bytes(description: ImageDescription) -> int:
+    """Bytes of a whole chunk between decompression and everything else; rows begin at whole bytes."""
+    return description.chunk_height * -(-description.chunk_width * _chunk_samples(description) * description.bits // 8)
+
+
 def _short_rows(description: ImageDescription) -> int:
     """Rows of the last strip where it is shorter than the others, else 0.
 
@@ -262,6 +267,10 @@ def _row_chain(description: ImageDescription) -> CodecChain:
     if _short_rows(description) or (not steps and description.compression in {5, 32773}):
         steps.append(_row_config("pad", description, sample_bytes=_itemsize(dtype)))
     compressor = COMPRESSORS[description.compression]
+    if description.compression == 5 and not description.tiled:
+        # Strips come from writers of every kind, and some of their streams run on into codes that mean nothing:
+        # imagecodecs_lzw decodes to the end and raises. Tiles come from writers that end them (GDAL, libtiff).
+        compressor = {"id": "rasteret_refs.lzw", "version": 1, "decoded_bytes": _stored_bytes(description)}
     decoding = [compressor] if compressor else []
     return _chain(description, [*_reversed_bits(description), *decoding], steps, dtype)
 

@@ -290,6 +290,21 @@ GOLDENS = (
         lossless=False,
     ),
     Golden(
+        name="lzw",
+        options={"decoded_bytes": 3},
+        encoded="8001c0e08808",
+        decoded=_row([7, 7, 8], "|u1"),
+        source="by hand (TIFF 6.0 section 13): the 9-bit codes clear, 7, 7, 8, end",
+    ),
+    Golden(
+        name="lzw",
+        options={"decoded_bytes": 2},
+        encoded="8001c0fffff8",
+        decoded=_row([7, 7], "|u1"),
+        source="by hand: clear, 7, 7, then codes 511 that no table has, behind the end of the chunk",
+        lossless=False,
+    ),
+    Golden(
         name="ccitt",
         options={"shape": [1, 10, 1], "scheme": "rle"},
         encoded="7a10e0",

@@ -14,7 +14,7 @@ from rasteret_refs_codecs.base import CodecError
 from rasteret_refs_codecs.fast import compile_decoder
 from tests.codecs.goldens import GOLDENS
 
-SHAPED = sorted({golden.name for golden in GOLDENS} - {"fill_order"})
+SHAPED = sorted({golden.name for golden in GOLDENS} - {"fill_order", "lzw"})
 BY_NAME = {golden.name: golden for golden in reversed(GOLDENS)}
 SIDE = 6000
 BLACK = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -59,6 +59,9 @@ def test_short_rows_are_fewer_than_rows(name: str, rows: int) -> None:
         ("jpegxl", "dtype", "<f8"),
         ("ccitt", "scheme", "group5"),
         ("ccitt", "fill_order", 3),
+        ("lzw", "decoded_bytes", 0),
+        ("lzw", "decoded_bytes", 1 << 40),
+        ("lzw", "decoded_bytes", "many"),
     ],
 )
 def test_unknown_values_of_options_are_refused(name: str, option: str, value: object) -> None:
@@ -136,7 +139,10 @@ def test_damaged_data_decode_to_a_chunk_or_raise_our_error(golden, data: st.Data
             decoded = codec.decode(damaged)
         except CodecError:
             continue
-        assert decoded.nbytes == (golden.decoded.nbytes if golden.name != "fill_order" else len(damaged))
+        if golden.name == "lzw":
+            assert decoded.nbytes <= golden.decoded.nbytes
+        else:
+            assert decoded.nbytes == (golden.decoded.nbytes if golden.name != "fill_order" else len(damaged))
 
 
 def test_errors_say_what_was_expected_and_what_came() -> None:

@@ -1,5 +1,6 @@
 """TIFFs beyond the matrix, made by rasterio or tifffile: NBITS, JPEG, masks, sparse tiles, odd blocks, pyramids."""
 
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,6 +138,18 @@ def sub_ifd_pyramid(path: Path) -> None:
         file.write(pixels[::4, ::4], subfiletype=1, **options)
 
 
+def lzw_running_on(path: Path) -> None:
+    """Strips whose LZW streams end in codes that no table has, as some writers leave them."""
+    strip = bytes.fromhex("8001c0fffff8")  # 9-bit codes: clear, 7, 7, 511, 511
+    rows, at = 5, 8 + 2 + 9 * 12 + 4
+    offsets, counts = (at + 8 * rows + len(strip) * n for n in range(rows)), [len(strip)] * rows
+    entries = [(256, 3, 1, 2), (257, 3, 1, rows), (258, 3, 1, 8), (259, 3, 1, 5), (262, 3, 1, 1), (273, 4, rows, at),
+               (277, 3, 1, 1), (278, 3, 1, 1), (279, 4, rows, at + 4 * rows)]  # fmt: skip
+    ifd = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    arrays = struct.pack(f"<{2 * rows}I", *offsets, *counts)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, 8) + ifd + arrays + strip * rows)
+
+
 def beyond_four_gigabytes(path: Path) -> None:
     """A BigTIFF whose tiles lie beyond 4 GiB, in a file with a hole (little disk is used)."""
     tifffile.imwrite(
@@ -266,6 +279,7 @@ def _layouts() -> Iterator[tuple[str, Writer]]:
     yield "sparse-band", sparse(compress="lzw", interleave="band", nodata=7, PREDICTOR=2, ENDIANNESS="BIG")
     yield "sparse-lerc", sparse(compress="lerc", nodata=-5)
     yield "sparse-strips", sparse(tiled=False, compress="deflate", nodata=3)
+    yield "lzw-running-on", lzw_running_on
     yield "minisblack-inverted", gdal(gradient(1, 30, 30), photometric="miniswhite")
     yield "nodata-nan", gdal(gradient(1, 30, 30, "float32"), nodata=float("nan"), compress="deflate")
     yield "alpha", gdal(gradient(4, 30, 30), photometric="rgb", ALPHA="YES", compress="deflate")

@@ -72,6 +72,8 @@ def names(chain: CodecChain) -> list[str]:
         ({"compression": 34925}, ["lzma"]),
         ({"compression": 5}, ["imagecodecs_lzw", "pad"]),
         ({"compression": 5, "predictor": 2}, ["imagecodecs_lzw", "horizontal_predictor"]),
+        ({"compression": 5, "tiled": False, "chunk_width": 100, "chunk_height": 10}, ["lzw", "pad"]),
+        ({"compression": 5, "tiled": False, "chunk_width": 100, "fill_order": 2}, ["fill_order", "lzw", "pad"]),
         ({"compression": 1}, []),
         ({"predictor": 2}, ["zlib", "horizontal_predictor"]),
         ({"predictor": 2, "byte_order": ">"}, ["zlib", "horizontal_predictor"]),
