@@ -14,11 +14,12 @@ from rasteret_refs.ml.assign import (
     RECORDED_CHIPS,
     grown_splits,
     recorded_rules,
+    rule_of,
     scene_leakage,
     scene_splits,
     split_rule,
 )
-from rasteret_refs.ml.chip_splits import CHIP, chip_leakage, chip_splits
+from rasteret_refs.ml.chip_splits import CHIP, added_chips, chip_leakage, chip_splits
 from rasteret_refs.ml.splits import LeakageReport, SplitRule
 from rasteret_refs.refset.annotate import annotated
 from rasteret_refs.refset.labels import along_scenes, matched
@@ -114,14 +115,36 @@ def _scene_change(view: View, rule: SplitRule) -> Change:
 
 
 def grown(view: View) -> Change | None:
-    """Prepare the splits of scenes that were appended, by the rules that the set records; None where there are none."""
+    """Prepare the splits of scenes and chips that were appended, by the rules that the set records.
+
+    Returns
+    -------
+    Change or None
+        None where there are none.
+    """
     columns: dict[str, pa.Array] = {}
     rules: dict[str, Any] = {}
     for name, rule in recorded_rules(view.refset.seal.recipe).items():
         if name not in view.table.column_names or view.table[name].null_count:
             splits, found = grown_splits(view.table, rule)
             columns[name], rules[name] = pa.array(splits.tolist(), pa.string()), found.record()
-    return Change(columns=columns, along=frozenset(columns), record=_record(view, rules)) if columns else None
+    tiles = _grown_chips(view)
+    if not columns and tiles is None:
+        return None
+    return Change(columns=columns, along=frozenset(columns), tiles=tiles, record=_record(view, rules))
+
+
+def _grown_chips(view: View) -> pa.Table | None:
+    """Labels by tile with the chips that were appended; None where there are none."""
+    rules = view.refset.seal.recipe.get(RECORDED_CHIPS) or {}
+    old = view.refset.tiles() if rules else None
+    if old is None:
+        return None
+    tiles = old
+    for record in rules.values():
+        new = added_chips(view, rule_of(record), old, size=record["chip_size"], stride=record["stride"])
+        tiles = tiles if new is None else merged_labels(tiles, new)
+    return None if tiles is old else tiles
 
 
 def leakage(view: View, column: str, unit: str | None = None) -> LeakageReport:

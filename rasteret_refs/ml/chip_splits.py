@@ -45,6 +45,37 @@ def chip_splits(view: View, rule: SplitRule, *, size: int = CHIP, stride: int | 
     QueryError
         Chips that overlap, split one by one; grids that have no place on the ground, split by blocks; another way.
     """
+    parts = _cut(_images(view), rule, size=size, stride=stride)
+    if not parts:
+        raise QueryError(f"expected images of at least {size} × {size} pixels, got smaller ones")
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def added_chips(view: View, rule: SplitRule, old: pa.Table, *, size: int, stride: int) -> pa.Table | None:
+    """Split the chips of grids, or of scenes with grids of their own, that came after a rule was carried out.
+
+    Parameters
+    ----------
+    view, rule, size, stride
+        As for `chip_splits`. A chip's split depends on nothing but itself: the older ones are what they would be now.
+    old
+        The chips that there are.
+
+    Returns
+    -------
+    pyarrow.Table or None
+        As `chip_splits` gives; None where there is nothing to add.
+    """
+    known = set(_owners(old))
+    new = [image for image in _images(view) if (image[0], image[1]) not in known]
+    parts = _cut(new, rule, size=size, stride=stride)
+    return pa.concat_tables(parts).combine_chunks() if parts else None
+
+
+def _cut(
+    images: list[tuple[str, str | None, Place, tuple[int, int]]], rule: SplitRule, *, size: int, stride: int | None
+) -> list[pa.Table]:
+    """Chips of each image that is large enough for one."""
     stride = size if stride is None else stride
     if size < 1 or stride < 1:
         raise QueryError(f"expected a chip size and a stride of at least 1 pixel, got {size} and {stride}")
@@ -55,13 +86,8 @@ def chip_splits(view: View, rule: SplitRule, *, size: int = CHIP, stride: int | 
             f"expected by='block' for chips that overlap (stride {stride} below size {size}): one by one, they would "
             "share ground with chips of other splits"
         )
-    parts = [
-        _chips(grid, scene, place, shape, rule, size=size, stride=stride) for grid, scene, place, shape in _images(view)
-    ]
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        raise QueryError(f"expected images of at least {size} × {size} pixels, got smaller ones")
-    return pa.concat_tables(parts).combine_chunks()
+    parts = [_chips(grid, scene, place, shape, rule, size=size, stride=stride) for grid, scene, place, shape in images]
+    return [part for part in parts if len(part)]
 
 
 def _images(view: View) -> list[tuple[str, str | None, Place, tuple[int, int]]]:
@@ -139,16 +165,16 @@ def _split(
     return block_split(boxes, replace(rule, unit="chip"))
 
 
+def _owners(tiles: pa.Table) -> list[tuple[str, str | None]]:
+    """Grid, and scene where each has its own, of each chip."""
+    scenes = tiles["id"].to_pylist() if "id" in tiles.column_names else [None] * len(tiles)
+    return list(zip(tiles["group"].to_pylist(), scenes, strict=True))
+
+
 def chip_leakage(tiles: pa.Table, column: str) -> LeakageReport:
     """Count overlapping chips of different splits: in pixels within a grid, by their boxes in degrees between grids."""
     splits = np.array([value or DROPPED for value in tiles[column].to_pylist()], dtype=np.str_)
-    owners = list(
-        zip(
-            tiles["group"].to_pylist(),
-            tiles["id"].to_pylist() if "id" in tiles.column_names else [None] * len(tiles),
-            strict=True,
-        )
-    )
+    owners = _owners(tiles)
     distinct = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
     owner = np.array([distinct[one] for one in owners], np.int64)
     x, y, width, height = (tiles[name].to_numpy().astype(float) for name in ("x_offset", "y_offset", "width", "height"))

@@ -86,7 +86,19 @@ def to_torchgeo(collection: Scenes, assets: str | Sequence[str] | None, **how: A
     if unfit:
         raise QueryError(f"expected options of a GeoDataset, whose samplers choose the chips, got {unfit}")
     options = _options(chip_size=1, assets=as_names(assets), **how)
+    _refuse_chip_splits(collection, options)
     return torchgeo_data.CollectionDataset(collection.reader, collection.scenes, options, **own)
+
+
+def _refuse_chip_splits(collection: Scenes, options: ChipOptions) -> None:
+    name, tiles = options.split_column, _tiles(collection)
+    if options.split is None or name in collection.scenes.column_names or tiles is None:
+        return
+    if name in tiles.column_names:
+        raise QueryError(
+            f"expected a split of scenes in {name!r}, found one of chips: to_torch(split=…) reads these; for TorchGeo, "
+            "split scenes (assign_splits with unit='scene') or use its own splitters"
+        )
 
 
 def _options(**options: Any) -> ChipOptions:

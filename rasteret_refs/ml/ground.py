@@ -14,9 +14,11 @@ import pyarrow as pa
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages, Floats, Integers, times_of
 from rasteret_refs.ml.mosaic import Layer, Mosaic, fill, layer
+from rasteret_refs.ml.overviews import Overviews
 from rasteret_refs.ml.pieces import Place
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.scene_images import SceneImages
+from rasteret_refs.ml.warp import shrinking
 
 Times = npt.NDArray[np.datetime64]
 
@@ -52,6 +54,8 @@ class Ground:
         Images that are read.
     scenes
         The scene table.
+    overviews
+        What is read where pixels are wanted coarser.
     crs
         CRS of the dataset, anything pyproj understands; None: the commonest of the scenes', the first of these.
     res
@@ -65,8 +69,10 @@ class Ground:
         There is no scene to read, one has no georeference, or one is rotated.
     """
 
-    def __init__(self, of: SceneImages, scenes: pa.Table, *, crs: Any, res: Any, resampling: str) -> None:
-        self.of, self.resampling = of, resampling
+    def __init__(
+        self, of: SceneImages, scenes: pa.Table, overviews: Overviews, *, crs: Any, res: Any, resampling: str
+    ) -> None:
+        self.of, self.overviews, self.resampling = of, overviews, resampling
         self.times = times_of(scenes)
         self.rows: Integers = of.rows[np.argsort(self.times[of.rows], kind="stable")]
         """Scenes that are read, as rows of the scene table, by time: the first of them wins where they overlap."""
@@ -171,16 +177,28 @@ class Ground:
             same = self._systems.equal(images.crs[row], place.crs)
             if same and not _touches(images, row, place):
                 continue
-            masks = [(mask, rule) for mask, rule in self.of.masks if mask.present[row]]
+            own, at = self._coarse(images, row, place, self.resampling)
+            masks = [
+                (*self._coarse(mask, row, place, "nearest"), rule) for mask, rule in self.of.masks if mask.present[row]
+            ]
             yield layer(
-                images,
-                row,
+                own,
+                at,
                 place,
                 same_crs=same,
                 resampling=self.resampling,
                 fill=images.fill(rows[0]),
                 masks=masks,
             )
+
+    def _coarse(self, images: AssetImages, row: int, place: Place, resampling: str) -> tuple[AssetImages, int]:
+        """Choose an image's resolution for a place."""
+        if self._systems.equal(images.crs[row], place.crs):
+            a, _, _, _, e, _ = images.transform[row]
+            ratio = min(place.transform[0] / abs(a), -place.transform[4] / abs(e))
+        else:
+            ratio = shrinking(images, row, place)
+        return self.overviews.best(images, row, float(ratio), resampling)
 
 
 def _touches(images: AssetImages, row: int, place: Place) -> bool:

@@ -112,13 +112,13 @@ def images_of(reader: Reader, scenes: pa.Table, names: Sequence[str]) -> dict[st
     unknown = [name for name in names if name not in known]
     if unknown:
         raise QueryError(f"expected assets out of {known}, got {unknown}")
-    places: dict[str, _Places] = {}
+    places: dict[str, Places] = {}
     return {name: _asset_images(reader, scenes, name, places) for name in names}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Places:
-    """Georeferencing of one group; each column has one row, or one for each place along the scene axis."""
+class Places:
+    """Georeferencing and sizes of one group; each column has one row, or one for each place along the scene axis."""
 
     transform: Floats
     crs: npt.NDArray[np.object_]
@@ -126,7 +126,7 @@ class _Places:
     width: Integers | None
 
 
-def _asset_images(reader: Reader, scenes: pa.Table, name: str, places: dict[str, _Places]) -> AssetImages:
+def _asset_images(reader: Reader, scenes: pa.Table, name: str, places: dict[str, Places]) -> AssetImages:
     column = scenes["assets"]
     references = [pc.struct_field(column, [name, f"refs:{what}"]).to_pylist() for what in ("group", "array", "index")]
     count = scenes.num_rows
@@ -146,14 +146,14 @@ def _asset_images(reader: Reader, scenes: pa.Table, name: str, places: dict[str,
         rows = np.flatnonzero(code == number)
         group = array.path.rpartition("/")[0]
         if group not in places:
-            places[group] = _places(reader, group)
+            places[group] = places_of(reader, group)
         held, at = places[group], index[rows]
         transform[rows] = held.transform[_at(held.transform, at)]
         crs[rows] = held.crs[_at(held.crs, at)]
         height[rows] = array.shape[-2] if held.height is None else held.height[at]
         width[rows] = array.shape[-1] if held.width is None else held.width[at]
         nodata[rows] = _nodata(reader, array)[at]
-        masks.append(_mask(reader, array))
+        masks.append(internal_mask(reader, array))
     return AssetImages(
         name=name, arrays=arrays, masks=tuple(masks), code=code, index=index, transform=transform, crs=crs,
         height=height, width=width, nodata=nodata,
@@ -165,20 +165,21 @@ def _at(column: npt.NDArray[Any], index: Integers) -> Integers:
     return np.zeros_like(index) if len(column) == 1 else index
 
 
-def _places(reader: Reader, group: str) -> _Places:
+def places_of(reader: Reader, group: str) -> Places:
+    """Find where the images of a group lie."""
     documents = reader.refset.metadata
     if f"{group}/transform/.zarray" in documents:  # a stack of many grids
         stacked = [name for name in ("transform", "crs", "height", "width") if f"{group}/{name}/.zarray" in documents]
         values = dict(zip(stacked, _coordinates(reader, [f"{group}/{name}" for name in stacked]), strict=True))
         crs = np.array([str(text) or None for text in values["crs"]], object)
-        return _Places(values["transform"], crs, values.get("height"), values.get("width"))
+        return Places(values["transform"], crs, values.get("height"), values.get("width"))
     attributes: Mapping[str, Any] = documents.get(f"{group}/spatial_ref/.zattrs", {})
     crs = np.array([attributes.get("crs_wkt")], object)
     transform = np.full((1, 6), np.nan)
     if "GeoTransform" in attributes:
         c, a, b, f, d, e = map(float, attributes["GeoTransform"].split())
         transform[0] = (a, b, c, d, e, f)
-    return _Places(transform, crs, None, None)
+    return Places(transform, crs, None, None)
 
 
 def _coordinates(reader: Reader, paths: Sequence[str]) -> list[npt.NDArray[Any]]:
@@ -206,7 +207,8 @@ def _number(value: Any, dtype: np.dtype[Any]) -> Any:
     return complex(value) if dtype.kind == "c" else float(value)
 
 
-def _mask(reader: Reader, array: ReferencedArray) -> ReferencedArray | None:
+def internal_mask(reader: Reader, array: ReferencedArray) -> ReferencedArray | None:
+    """Give the internal mask of an array, where the TIFFs have one."""
     path = f"{array.path}_mask"
     return reader.array(path) if f"{path}/.zarray" in reader.refset.metadata else None
 

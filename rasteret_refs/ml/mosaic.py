@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.ml.images import AssetImages, Floats
-from rasteret_refs.ml.masks import MaskRule
 from rasteret_refs.ml.pieces import Lines, Place, Step, finish_all, lines_on, step
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.warp import Warp
+from rasteret_refs.read.masks import Mask
 
 
 class Layer(Protocol):
@@ -40,7 +40,7 @@ class ImageLayer:
     fill
         Value of pixels without data.
     masks
-        Images of mask assets, the scene's row in each, and what they hide.
+        Images of mask assets, the row in each, and what they hide.
     """
 
     def __init__(
@@ -50,37 +50,33 @@ class ImageLayer:
         place: Place,
         *,
         fill: Any,
-        masks: Sequence[tuple[AssetImages, MaskRule]] = (),
+        masks: Sequence[tuple[AssetImages, int, Mask]] = (),
     ) -> None:
         self.images, self.row, self.place, self.fill = images, row, place, fill
-        self.masks = [(images, rule) for images, rule in masks if images.present[row]]
-        self.lines = self._lines(images)
-        self._hiding: list[tuple[npt.NDArray[Any], MaskRule]] = []
+        self.masks = [(images, at, rule) for images, at, rule in masks if images.present[at]]
+        self.lines = self._lines(images, row)
+        self._hiding: list[tuple[npt.NDArray[Any], Mask]] = []
         self._internal: npt.NDArray[np.uint8] | None = None
 
-    def _lines(self, images: AssetImages) -> tuple[Lines, Lines]:
+    def _lines(self, images: AssetImages, row: int) -> tuple[Lines, Lines]:
         transform = np.asarray(self.place.transform, np.float64)
-        return lines_on(images, self.row, transform, self.place.height, self.place.width)
+        return lines_on(images, row, transform, self.place.height, self.place.width)
 
     def steps(self, out: npt.NDArray[Any]) -> list[Step]:
         """Plan the image's own pixels, its internal mask's and those of mask assets."""
         number, shape = int(self.images.code[self.row]), (1, self.place.height, self.place.width)
-        planned = [self._step(self.images, self.images.arrays[number], out, self.lines, self.fill)]
+        index = int(self.images.index[self.row])
+        planned = [step(self.images.arrays[number], index, self.lines, out, outside=self.fill)]
         internal = self.images.masks[number]
         if internal is not None:
             self._internal = np.zeros(shape, np.uint8)
-            planned.append(self._step(self.images, internal, self._internal, self.lines, 0))
-        for images, rule in self.masks:
-            array = images.arrays[int(images.code[self.row])]
+            planned.append(step(internal, index, self.lines, self._internal, outside=0))
+        for images, row, rule in self.masks:
+            array = images.arrays[int(images.code[row])]
             pixels = np.zeros(shape, array.dtype)
             self._hiding.append((pixels, rule))
-            planned.append(self._step(images, array, pixels, self._lines(images), 0))
+            planned.append(step(array, int(images.index[row]), self._lines(images, row), pixels, outside=0))
         return [one for one in planned if one is not None]
-
-    def _step(
-        self, images: AssetImages, array: Any, out: npt.NDArray[Any], lines: tuple[Lines, Lines], outside: Any
-    ) -> Step | None:
-        return step(array, int(images.index[self.row]), lines, out, outside=outside)
 
     def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Inside the image, not nodata, not masked."""
@@ -92,7 +88,7 @@ class ImageLayer:
         if self._internal is not None:
             valid = valid & (self._internal != 0)
         for pixels, rule in self._hiding:
-            valid = valid & ~rule.masked(pixels)
+            valid = valid & ~rule.hidden(pixels)
         return valid
 
 
@@ -180,7 +176,7 @@ def layer(
     same_crs: bool,
     resampling: str,
     fill: Any,
-    masks: Sequence[tuple[AssetImages, MaskRule]] = (),
+    masks: Sequence[tuple[AssetImages, int, Mask]] = (),
 ) -> Layer:
     """Choose how an image reaches a place: by index arithmetic, or warped across CRSs or by another resampling."""
     if same_crs and (resampling == "nearest" or _on_grid(images.transform[row], np.asarray(place.transform))):

@@ -16,7 +16,8 @@ class ChipOptions:
     assets: tuple[str, ...] | None = None
     """In the order of the image's channels; None: all that are neither masks nor labels."""
     split: str | None = None
-    """Only scenes whose `split_column` says so."""
+    """Only scenes whose `split_column` says so; where tiles or chips were split instead (`unit="chip"`), only chips
+    that lie wholly inside those of this split, so that no pixel is in two splits."""
     split_column: str = "split"
     time: Any = None
     """Only scenes of this interval, see `images.rows_between`."""
@@ -27,15 +28,16 @@ class ChipOptions:
     points: Any = None
     """Chips are centred on these, see `points.points_of`; instead of a grid."""
     label: str | None = None
-    """A column of the points, scenes or tiles, or an asset that is a raster of classes."""
-    mask_assets: Mapping[str, Any] | None = None
-    """What hides pixels, see `masks.mask_rules`."""
+    """A column of the points, scenes or tiles, or an asset that is a raster of classes. Without a label, left out."""
+    mask_assets: Mapping[str, Any] | str | None = None
+    """What hides pixels: `{"scl": [3, 8, 9]}`, `{"qa_pixel": {"bits": [3, 4]}}` or `"clouds"`, see
+    `read.masks.parse_masks`."""
     max_masked: float | None = None
     """Chips with a larger share of masked pixels are left out."""
     series: Mapping[str, Any] | None = None
     """`{"freq": "MS", "length": 12}`: each sample is a series of mosaics."""
     skip_empty: bool = True
-    """Leave out chips that touch only empty tiles."""
+    """Leave out chips that touch only tiles of nothing but nodata, see `empty`."""
     dtype: Literal["native", "float32"] = "native"
     seed: int = 0
     """Of random chips, and of the order in which the iterable dataset gives them."""

@@ -1,5 +1,6 @@
 """Which scenes a dataset reads, and their images: assets, masks and label rasters."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pyarrow.compute as pc
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages, asset_names, images_of, rows_between
 from rasteret_refs.ml.labels import Labels, column, encoded
-from rasteret_refs.ml.masks import MaskRule, mask_rules
 from rasteret_refs.ml.options import ChipOptions
+from rasteret_refs.ml.splits import DROPPED
+from rasteret_refs.read.clouds import cloud_rules
+from rasteret_refs.read.masks import Mask, parse_masks
 from rasteret_refs.read.reader import Reader
 
 
@@ -36,8 +39,8 @@ class SceneImages:
     """
 
     def __init__(self, reader: Reader, scenes: pa.Table, options: ChipOptions, tiles: pa.Table | None = None) -> None:
-        self.rules = mask_rules(options.mask_assets)
         known = asset_names(scenes)
+        self.rules = parse_masks(options.mask_assets, known, lambda assets: cloud_rules(reader, scenes, assets))
         self.label_asset = (
             options.label if options.label in known and options.label not in scenes.column_names else None
         )
@@ -48,7 +51,7 @@ class SceneImages:
         wanted = dict.fromkeys([*self.assets, *(rule.asset for rule in self.rules), self.label_asset])
         self.by_name = images_of(reader, scenes, [name for name in wanted if name is not None])
         self.images = [self.by_name[name] for name in self.assets]
-        self.masks: list[tuple[AssetImages, MaskRule]] = [(self.by_name[rule.asset], rule) for rule in self.rules]
+        self.masks: list[tuple[AssetImages, Mask]] = [(self.by_name[rule.asset], rule) for rule in self.rules]
         needed = [*self.images, *([self.by_name[self.label_asset]] if self.label_asset else [])]
         self.rows = np.flatnonzero(
             _chosen(scenes, options, tiles) & np.all([images.present for images in needed], axis=0)
@@ -57,6 +60,10 @@ class SceneImages:
         native = np.result_type(*(images.dtype for images in self.images))
         self.dtype = np.dtype(np.float32) if options.dtype == "float32" else native
         self.channels = sum(images.bands for images in self.images)
+
+    def keep(self, kept: npt.NDArray[np.bool_]) -> None:
+        """Leave scenes out: those that are not to be kept, one flag for each row of the scene table."""
+        self.rows = self.rows[kept[self.rows]]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "SceneImages":
         return self
@@ -72,19 +79,37 @@ def _chosen(scenes: pa.Table, options: ChipOptions, tiles: pa.Table | None) -> n
     kept = rows_between(scenes, options.time)
     by_tile = tiles is not None and options.split_column in tiles.column_names
     if options.split is not None and not (by_tile and options.split_column not in scenes.column_names):
-        column(scenes, options.split_column)  # raises where there is none
+        known_split(column(scenes, options.split_column), options)
         same = pc.fill_null(pc.equal(scenes[options.split_column], options.split), fill_value=False)
         kept = kept & np.asarray(same.to_numpy())
     return kept
 
 
+def known_split(values: Iterable[Any], options: ChipOptions) -> None:
+    """Refuse a split that nothing belongs to: it is a slip of the pen, and a dataset of nothing would hide it.
+
+    Raises
+    ------
+    QueryError
+        None of the values is the split that is asked for.
+    """
+    found = {value for value in values if value not in {None, DROPPED}}
+    if options.split not in found:
+        raise QueryError(f"expected a split of {options.split_column!r} out of {sorted(found)}, got {options.split!r}")
+
+
 def scene_labels(scenes: pa.Table, name: str) -> Labels:
-    """Encode a scene column; over all scenes of the view, so that the splits agree on the classes."""
-    values = column(scenes, name)
-    known = [value for value in values if value is not None]
-    labels = encoded(known, name)
-    if len(known) == len(values):
-        return labels
+    """Encode a scene column; over all scenes of the view, so that the splits agree on the classes.
+
+    Scenes without a label have 0 here: whoever asks for labels keeps only those that are `labelled`.
+    """
+    values, known = column(scenes, name), labelled(scenes, name)
+    labels = encoded([value for value in values if value is not None], name)
     filled = np.zeros(len(values), labels.values.dtype)
-    filled[[row for row, value in enumerate(values) if value is not None]] = labels.values
+    filled[known] = labels.values
     return Labels(values=filled, classes=labels.classes)
+
+
+def labelled(scenes: pa.Table, name: str) -> npt.NDArray[np.bool_]:
+    """Tell which scenes have a label."""
+    return np.array([value is not None for value in column(scenes, name)], bool)

@@ -97,7 +97,7 @@ class SceneLayer:
     """All assets of one scene as one layer: a pixel counts where every asset has data and no mask hides it."""
 
     def __init__(self, images: SceneImages, row: int, place: Place) -> None:
-        masks = images.masks
+        masks = [(mask, row, rule) for mask, rule in images.masks]
         self._parts: list[tuple[slice, ImageLayer]] = []
         first = 0
         for number, one in enumerate(images.images):

@@ -15,13 +15,13 @@ from rasteret_refs.ml.chips import Chips
 from rasteret_refs.ml.empty import EmptyTiles
 from rasteret_refs.ml.images import AssetImages, Integers
 from rasteret_refs.ml.labels import Labels, column, encoded, weights
-from rasteret_refs.ml.masks import MaskRule
 from rasteret_refs.ml.options import ChipOptions
 from rasteret_refs.ml.pieces import Lines, Step, finish_all, lines_of, lines_on, step
 from rasteret_refs.ml.points import Points, points_of
 from rasteret_refs.ml.reads import Reads, WorkerReader, run, through
-from rasteret_refs.ml.scene_images import SceneImages, scene_labels
+from rasteret_refs.ml.scene_images import SceneImages, known_split, labelled, scene_labels
 from rasteret_refs.ml.tile_columns import TileColumn
+from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.reader import Reader
 
 type Batch = dict[str, npt.NDArray[Any]]
@@ -59,7 +59,7 @@ class ChipSource:
         self.of = SceneImages(reader, scenes, options, tiles)
         self._ids = scenes["id"].combine_chunks()
         self._points: Points | None = None if options.points is None else points_of(options.points)
-        self._empty = EmptyTiles(reader) if options.skip_empty else None
+        self._empty = EmptyTiles(self.reader) if options.skip_empty else None
         self._by_tile: dict[str, TileColumn] = {}
         for name in (options.label, options.split_column if options.split is not None else None):
             if (
@@ -73,6 +73,9 @@ class ChipSource:
         label = options.label
         if label is not None and self.of.label_asset is None and not self._by_point and label not in self._by_tile:
             self._scene_labels = scene_labels(scenes, label)
+            self.of.keep(labelled(scenes, label))
+        if options.split is not None and options.split_column in self._by_tile:
+            known_split(self._by_tile[options.split_column].values, options)
         self.epoch = 0
         self._held: tuple[int, Chips] | None = None
 
@@ -129,14 +132,14 @@ class ChipSource:
         return placing.together(found)
 
     def _worth_reading(self, chips: Chips) -> Chips:
-        if self._empty is not None and len(chips):
-            chips = chips.take(~self._empty_chips(self._empty, chips))
         split = self._by_tile.get(self.options.split_column)
         if self.options.split is not None and split is not None:
-            chips = chips.take(np.array([value == self.options.split for value in split.of(chips, self.size)], bool))
+            chips = chips.take(split.within(chips, self.size, self.options.split))
         if self.options.label in self._by_tile:
             known = self._by_tile[str(self.options.label)].of(chips, self.size)
             chips = chips.take(np.array([value is not None for value in known], bool))
+        if self._empty is not None and len(chips):
+            chips = chips.take(~self._empty_chips(self._empty, chips))
         if self.options.max_masked is not None and len(chips):
             shares = [
                 self._masked_shares(chips.take(np.arange(first, min(first + MASK_BATCH, len(chips)))))
@@ -271,7 +274,7 @@ class ChipSource:
 
     def _plan_masks(self, chips: Chips, steps: list[Step]) -> Any:
         """Plan the reading of mask assets; what is returned gives, afterwards, which pixels none of them hides."""
-        held: list[tuple[int, npt.NDArray[Any], MaskRule]] = []
+        held: list[tuple[int, npt.NDArray[Any], Mask]] = []
         for images, rule in self.of.masks:
             for number in np.flatnonzero(images.present[chips.scene]):
                 pixels = np.zeros((1, self.size, self.size), images.dtype)
@@ -281,7 +284,7 @@ class ChipSource:
         def finish() -> npt.NDArray[np.bool_]:
             valid = np.ones((len(chips), self.size, self.size), bool)
             for number, pixels, rule in held:
-                valid[number] &= ~rule.masked(pixels[0])
+                valid[number] &= ~rule.hidden(pixels[0])
             return valid
 
         return finish

@@ -124,6 +124,7 @@ class ChipStream(_Chips, IterableDataset[Sample]):  # type: ignore[misc] # as ab
         world_size: int | None = None,
     ) -> None:
         super().__init__(source, transform)
+        self._sync().placed  # noqa: B018 - found once, before there are workers that would each find them
         self.shuffle, self.memory = shuffle, memory
         self._rank = rank, world_size
 

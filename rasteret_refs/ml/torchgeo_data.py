@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import shapely
 import torch
+from matplotlib.colors import ListedColormap
 from rasterio.transform import from_origin
 from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset
 
@@ -17,9 +18,11 @@ from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.ground import Ground, Window
 from rasteret_refs.ml.labels import Labels
 from rasteret_refs.ml.options import ChipOptions
+from rasteret_refs.ml.overviews import Overviews
 from rasteret_refs.ml.reads import Requests, WorkerReader, run, through, together
 from rasteret_refs.ml.samples import Sample, concatenated, merged
-from rasteret_refs.ml.scene_images import SceneImages, scene_labels
+from rasteret_refs.ml.scene_images import SceneImages, labelled, scene_labels
+from rasteret_refs.read.arrays import ReferencedArray
 from rasteret_refs.read.reader import Reader
 
 type Transform = Callable[[Sample], Sample]
@@ -97,15 +100,18 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
         transforms: Transform | None = None,
     ) -> None:
         self.reader = WorkerReader(reader)
-        self.ground = Ground(SceneImages(reader, scenes, options), scenes, crs=crs, res=res, resampling=resampling)
-        self.labels: Labels | None = None if options.label is None else scene_labels(scenes, options.label)
+        images, label = SceneImages(reader, scenes, options), options.label
+        self.labels: Labels | None = None if label is None else scene_labels(scenes, label)
+        if label is not None:
+            images.keep(labelled(scenes, label))
+        overviews = Overviews(self.reader)
+        self.ground = Ground(images, scenes, overviews, crs=crs, res=res, resampling=resampling)
         self.is_image, self.time_series, self.transforms = is_image, time_series, transforms
         self.scenes = scenes
         self.paths = reader.refset.location if hasattr(reader.refset, "location") else ""
-        images = self.ground.of.images
-        self.all_bands = tuple(name for one in images for name in one.band_names())
+        self.all_bands = tuple(name for one in images.images for name in one.band_names())
         self.rgb_bands = tuple(name for name in ("red", "green", "blue") if name in self.all_bands)
-        self.cmap = None
+        self.cmap = _color_map(images.images[0].arrays)
         self._res = self.ground.res
         self.index = self._make_index()
 
@@ -239,6 +245,12 @@ class CollectionUnion(_Batched, UnionDataset):  # type: ignore[misc] # as above
         if not samples:
             raise IndexError(f"index: {index} not found in dataset with bounds: {self.bounds}")
         return self._finished(self.collate_fn(samples))
+
+
+def _color_map(arrays: Sequence[ReferencedArray]) -> Any:
+    """Give the colours of classes, where the TIFFs have a colour table, as TorchGeo does."""
+    table = next((found for array in arrays if (found := array.attributes.get("gdal", {}).get("color_table"))), None)
+    return None if table is None else ListedColormap(np.array(table) / 255)
 
 
 def _sample(dataset: Any, index: Any) -> Requests[Sample]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages
-from rasteret_refs.ml.masks import MaskRule
 from rasteret_refs.ml.pieces import Place, Step, lines_of, step
+from rasteret_refs.read.masks import Mask
 
 MARGIN = 4
 """Pixels read around what a place covers: kernels up to cubic and Lanczos reach so far at equal resolution."""
@@ -32,7 +33,7 @@ class Warp:
     resampling
         One of `RESAMPLINGS`.
     masks
-        Images of mask assets, and what they hide; by nearest neighbour.
+        Images of mask assets, the row in each, and what they hide; by nearest neighbour.
 
     Raises
     ------
@@ -48,7 +49,7 @@ class Warp:
         *,
         fill: Any,
         resampling: str,
-        masks: Sequence[tuple[AssetImages, MaskRule]] = (),
+        masks: Sequence[tuple[AssetImages, int, Mask]] = (),
     ) -> None:
         if images.crs[row] is None:
             raise QueryError(f"expected an image with a CRS to reproject: asset {images.name}, scene row {row}")
@@ -56,8 +57,8 @@ class Warp:
             raise QueryError(f"expected a resampling out of {RESAMPLINGS}, got {resampling!r}")
         self.images, self.row, self.place, self.fill, self.resampling = images, row, place, fill, resampling
         self._hiding = [
-            (Warp(mask, row, place, fill=0, resampling="nearest"), rule, np.zeros(self._shape, mask.dtype))
-            for mask, rule in masks
+            (Warp(mask, at, place, fill=0, resampling="nearest"), rule, np.zeros(self._shape, mask.dtype))
+            for mask, at, rule in masks
         ]
         self._valid: npt.NDArray[np.bool_] = np.zeros(self._shape, bool)
 
@@ -67,16 +68,7 @@ class Warp:
 
     def _window(self) -> tuple[int, int, int, int] | None:
         """(top, left, height, width) of the image that the place needs; None where it has nothing there."""
-        from rasterio.crs import CRS
-        from rasterio.warp import transform_bounds
-
-        a, _, c, _, e, f = self.place.transform
-        box = (c, f + e * self.place.height, c + a * self.place.width, f)
-        crs = CRS.from_user_input(self.images.crs[self.row])
-        west, south, east, north = transform_bounds(self.place.crs, crs, *box, densify_pts=21)
-        sa, _, sc, _, se, sf = self.images.transform[self.row]
-        columns = sorted(((west - sc) / sa, (east - sc) / sa))
-        rows = sorted(((south - sf) / se, (north - sf) / se))
+        columns, rows = _covered(self.images, self.row, self.place)
         reach = MARGIN * max(1, math.ceil((columns[1] - columns[0]) / max(self.place.width, 1)))
         left, right = math.floor(columns[0]) - reach, math.ceil(columns[1]) + reach
         top, bottom = math.floor(rows[0]) - reach, math.ceil(rows[1]) + reach
@@ -115,7 +107,6 @@ class Warp:
     def _warp(
         self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8], corner: tuple[int, int], out: npt.NDArray[Any]
     ) -> None:
-        from rasterio.crs import CRS
         from rasterio.transform import Affine
         from rasterio.warp import Resampling, reproject
 
@@ -123,9 +114,9 @@ class Warp:
         own = Affine(a, b, c + a * left + b * top, d, e, f + d * left + e * top)
         grids = {
             "src_transform": own,
-            "src_crs": CRS.from_user_input(self.images.crs[self.row]),
+            "src_crs": _system(self.images.crs[self.row]),
             "dst_transform": Affine(*self.place.transform),
-            "dst_crs": self.place.crs,
+            "dst_crs": _system(self.place.crs),
         }
         nodata = self.images.nodata[self.row]
         reproject(
@@ -143,7 +134,34 @@ class Warp:
         """Where the image reaches, and has data."""
         valid = self._valid
         for _, rule, pixels in self._hiding:
-            valid = valid & ~rule.masked(pixels)
+            valid = valid & ~rule.hidden(pixels)
         if self.images.nodata[self.row] is None:
             return valid
         return valid & ~(np.isnan(out) if self.fill != self.fill else out == self.fill)
+
+
+@lru_cache(maxsize=256)
+def _system(crs: Any) -> Any:
+    """Make rasterio's object of a CRS: parsing takes longer than warping a chip."""
+    from rasterio.crs import CRS
+
+    return CRS.from_user_input(crs)
+
+
+def shrinking(images: AssetImages, row: int, place: Place) -> float:
+    """Tell how many pixels of an image a pixel of a place covers, along the axis where they are fewer; 1 if unknown."""
+    if images.crs[row] is None:
+        return 1.0
+    columns, rows = _covered(images, row, place)
+    return min((columns[1] - columns[0]) / max(place.width, 1), (rows[1] - rows[0]) / max(place.height, 1))
+
+
+def _covered(images: AssetImages, row: int, place: Place) -> tuple[list[float], list[float]]:
+    """First and last column, and first and last row, of an image that a place covers, in fractions of pixels."""
+    from rasterio.warp import transform_bounds
+
+    a, _, c, _, e, f = place.transform
+    box = (c, f + e * place.height, c + a * place.width, f)
+    west, south, east, north = transform_bounds(_system(place.crs), _system(images.crs[row]), *box, densify_pts=21)
+    sa, _, sc, _, se, sf = images.transform[row]
+    return sorted(((west - sc) / sa, (east - sc) / sa)), sorted(((south - sf) / se, (north - sf) / se))

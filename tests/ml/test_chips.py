@@ -115,6 +115,14 @@ def test_text_labels_are_classes_that_all_splits_share(made):
     assert quantities[0] == 1.5
 
 
+def test_scenes_without_a_label_are_left_out(made):
+    _, found = made
+    some = found.annotate({"id": ["a", "c"], "crop": [7, 9]}, on="id", write=False)
+    source = chip_source(some, 100, label="crop")
+    batch = source.read(range(len(source)))
+    assert dict(zip(source.chips["scene"].to_pylist(), batch["label"].tolist(), strict=True)) == {"a": 7, "c": 9}
+
+
 def test_weights_make_classes_equal(made):
     _, found = made
     source = chip_source(found, 100, label="kind")
@@ -230,10 +238,11 @@ def test_a_source_survives_pickling_and_copying(made):
         ({"chip_size": 0}, "chip_size to be a whole number above 0"),
         ({"stride": 3, "random": 3}, "one of stride, random"),
         ({"max_masked": 0.2}, "max_masked from 0 to 1 together with mask_assets"),
-        ({"mask_assets": {"scl": "cloud"}}, "expected masked values"),
+        ({"mask_assets": {"scl": "cloud"}}, "expected values or"),
         ({"series": {"freq": "MS"}}, "expected series="),
         ({"dtype": "float16"}, "dtype='native' or 'float32'"),
         ({"label": "crop"}, "expected a column out of"),
+        ({"split": "trian"}, r"expected a split of 'split' out of \['train', 'val'\], got 'trian'"),
         ({"size": 3}, "expected options out of"),
         ({"time": "spring"}, "expected an interval"),
         ({"points": 3.0}, "expected points"),
