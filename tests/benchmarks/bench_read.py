@@ -61,7 +61,7 @@ def server(directory: Path, delay: float) -> Iterator[tuple[str, Any, Any]]:
             yield running.url, running.forget, running.counts
         return
     with serve(directory, delay=delay, process=True) as running:
-        yield running.url, running.reset, lambda: (running.stats().requests, running.stats().bytes)
+        yield running.url, running.reset, lambda: (running.stats().requests, running.stats().bytes_sent)
 
 
 def interpreter(peer: str) -> str:
