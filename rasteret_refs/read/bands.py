@@ -43,9 +43,9 @@ def choose(
     images, scenes
         Of the set, and rows of its scene table.
     assets
-        Names; None: all that the scenes have, but those in `hiding`.
+        Names, or one; None: all that the scenes have, but those in `hiding`.
     bands
-        Names of bands of these assets, in any of the ways above; None: all bands.
+        Names of bands of these assets, in any of the ways above, or one; None: all bands.
     hiding
         Assets that serve as masks.
 
@@ -56,6 +56,8 @@ def choose(
     """
     known = images.assets(scenes)
     left_out = set(hiding)
+    assets = [assets] if isinstance(assets, str) else assets
+    bands = [bands] if isinstance(bands, str | int) else bands
     names = list(assets) if assets is not None else [name for name in known if name not in left_out]
     if not names:
         raise QueryError(f"expected assets to read among {known}, found only masks")

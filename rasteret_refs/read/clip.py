@@ -1,5 +1,7 @@
 """Geometries of reads: understood in longitude and latitude, brought into a grid's CRS, and burnt as masks."""
 
+import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +14,11 @@ import pyproj
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.target import Grid
 
+_burning = threading.Lock()
+"""rasterio silences a warning while it makes a dataset of an array (1.5.2, _io.pyx, MemoryDataset). Python keeps what
+is silenced for all threads together, so two at a time could leave everything silent, or one warning loud."""
+_HALF_TURN = 180.0
+"""Degrees."""
 _LONGEST_EDGE = 0.01
 """Degrees: longer edges get points between, since a straight line in degrees is none in other CRSs. At this length the
 line strays from the true one by less than two centimetres."""
@@ -36,9 +43,10 @@ class Clip:
         geometry = shapely.from_wkb(self.wkb)
         if geometry.is_empty:
             return np.ones(shape, dtype=bool)
-        mask: npt.NDArray[np.bool_] = geometry_mask(
-            [geometry], out_shape=shape, transform=Affine(*grid.transform), all_touched=self.all_touched
-        )
+        with _burning:
+            mask: npt.NDArray[np.bool_] = geometry_mask(
+                [geometry], out_shape=shape, transform=Affine(*grid.transform), all_touched=self.all_touched
+            )
         return mask
 
 
@@ -73,6 +81,39 @@ def projected(geometry: Any, crs: pyproj.CRS) -> Any:
 @lru_cache(maxsize=64)
 def _transformer(crs: pyproj.CRS) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(4326, crs, always_xy=True)
+
+
+def _forget_after_fork() -> None:
+    """Begin anew in a forked child: a thread that does not exist there may have held the lock."""
+    global _burning  # noqa: PLW0603 - one a process
+    _burning = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def unwrapped(geometry: Any) -> Any:
+    """Put a geometry that is cut at the antimeridian together: its western part then lies beyond 180°.
+
+    GeoJSON cuts geometries there (RFC 7946, 3.1.9), so that their bounds span the whole world.
+    """
+    import shapely
+
+    west, _, east, _ = geometry.bounds if not geometry.is_empty else (0.0, 0.0, 0.0, 0.0)
+    if east - west <= _HALF_TURN or not hasattr(geometry, "geoms"):
+        return geometry
+    parts = [one if one.bounds[0] >= 0 else _moved(one) for one in geometry.geoms]
+    if any(one.bounds[0] < 0 < one.bounds[2] for one in geometry.geoms):
+        return geometry
+    joined = shapely.union_all(parts)
+    return joined if joined.bounds[2] - joined.bounds[0] < _HALF_TURN else geometry
+
+
+def _moved(geometry: Any) -> Any:
+    import shapely
+
+    return shapely.transform(geometry, lambda places: np.add(places, (2 * _HALF_TURN, 0.0)))
 
 
 def as_geometry(geometry: Any) -> Any:

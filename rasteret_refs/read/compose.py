@@ -1,5 +1,7 @@
 """`Collection.read`: scenes of any grids as one dataset on one grid, grouped, masked, merged; lazily."""
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,21 +13,25 @@ from xarray.core import indexing
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.bands import Choice, band_labels, choose, recipe_of
-from rasteret_refs.read.cache import TileCache
 from rasteret_refs.read.calibrate import ORIGINS, image_calibrations
-from rasteret_refs.read.clip import as_geometry, clip_to
+from rasteret_refs.read.clip import as_geometry, clip_to, unwrapped
 from rasteret_refs.read.clouds import cloud_rules
-from rasteret_refs.read.images import Image, Images
+from rasteret_refs.read.images import Image, Images, near
 from rasteret_refs.read.masks import Mask, parse_masks
 from rasteret_refs.read.mosaic import Layer, MosaicArray, Recipe
+from rasteret_refs.read.overlap import meet, transformer, turned, turns
 from rasteret_refs.read.reader import Reader
+from rasteret_refs.read.resample import METHODS
+from rasteret_refs.read.shared import SharedWindows
 from rasteret_refs.read.slots import Slots, group_scenes
-from rasteret_refs.read.target import Grid, common_crs, grid_around, grid_like, lonlat_bounds, utm_crs
+from rasteret_refs.read.target import Grid, common_crs, grid_around, grid_like, lonlat_bounds, same_crs, utm_crs
 
 _SMALL_INTEGER = 2
 """Bytes: integers up to this width fit float32 exactly."""
 _MASK_BYTES = 128 * 1024 * 1024
 """Of mask assets' windows that the variables of one read share."""
+_PIECE_BYTES = 32 * 1024 * 1024
+"""Of the largest variable in one dask chunk, where nobody says how large it shall be."""
 
 
 def read(
@@ -56,8 +62,8 @@ def read(
     reader, scenes
         What reads the set, and the rows of its scene table (`pyarrow.Table`) to take.
     bbox, geometry
-        (west, south, east, north) in degrees, or a geometry in longitude and latitude (shapely, GeoJSON, WKB, a
-        GeoSeries in any CRS): then what lies outside of it is no data.
+        (west, south, east, north) in degrees, west > east across the antimeridian; or a geometry in longitude and
+        latitude (shapely, GeoJSON, WKB, a GeoSeries in any CRS): then what lies outside of it is no data.
     like, geobox
         A grid to fill: of an xarray object, or a GeoBox. Then `crs` and `resolution` are given already; a geometry may
         clip it.
@@ -76,7 +82,8 @@ def read(
         Which scene of a slot comes first: a column, `-` before it for descending order; `"time"` then id in the end.
     mask
         Pixels to leave out per scene, before merging: `{"scl": [3, 8, 9]}`, `{"qa_pixel": {"bits": [3, 4]}}`, or
-        `"clouds"`, as the catalog has it of the dataset that the scenes belong to.
+        `"clouds"`, as the catalog has it of the dataset that the scenes belong to. Each scene needs one of these assets
+        at least.
     resampling
         GDAL's name of a method, for all or by asset; None: nearest for integers, bilinear for floats. Where the grids
         coincide nothing is resampled.
@@ -88,13 +95,14 @@ def read(
     all_touched
         Pixels that `geometry` touches count, not only those whose centre lies inside.
     chunks
-        None: lazy without dask; else as in `xarray.Dataset.chunk`, `{}` and `"auto"` giving dask's choice.
+        None: lazy without dask; `{}`: chunks of one slot and at most 32 MB; else as in `xarray.Dataset.chunk`.
 
     Returns
     -------
     xarray.Dataset
         Variables by asset, (time, [band,] y, x); integers of 8 and 16 bit become float32 where `scale` or `masked` asks
-        for NaN, wider ones float64, else the dtype is kept. No data is nodata, or 0 where there is none.
+        for NaN, wider ones float64, else the dtype is kept. No data is the nodata that most scenes have (attribute
+        `nodata`); where none has any, NaN among floats and 0 among integers.
 
     Raises
     ------
@@ -107,40 +115,87 @@ def read(
     masks = parse_masks(mask, images.assets(scenes), lambda assets: cloud_rules(reader, scenes, assets))
     chosen = choose(images, scenes, assets, bands, {mask.asset for mask in masks})
     data = list(dict.fromkeys(choice.asset for choice in chosen))
+    _check_resampling(resampling, images.assets(scenes))
     found = images.find(scenes, [*data, *(m.asset for m in masks if m.asset not in data)])
-    shape = as_geometry(geometry) if geometry is not None else None
+    shape = unwrapped(as_geometry(geometry)) if geometry is not None else None
     wanted = {asset: found[asset] for asset in data}
     target = _target(wanted, bbox=bbox, geometry=shape, like=like, geobox=geobox, crs=crs, resolution=resolution)
     clip = clip_to(shape, target.crs, all_touched=all_touched) if shape is not None else None
-    near = {asset: _near(images_of, target) for asset, images_of in found.items()}
+    close = {asset: near(images_of, target) for asset, images_of in found.items()}
     units: dict[str, str | None] = {}
     for asset in data if scale else ():
-        near[asset], units[asset] = _calibrated(reader, scenes, near[asset], scale)
-    rows = sorted({image.scene for asset in data for image in near[asset]})
+        close[asset], units[asset] = _calibrated(reader, scenes, close[asset], scale)
+    rows = sorted({image.scene for asset in data for image in close[asset]})
+    _check_masks(masks, found, scenes, rows)
     slots = group_scenes(scenes, rows, groupby=groupby, order=order, longitude=_longitude(target))
-    seen = TileCache(_MASK_BYTES) if masks and len(chosen) > 1 else None
+    shared = SharedWindows(_MASK_BYTES) if masks and len(chosen) > 1 else None
     axes = _band_axes(reader, chosen, wanted)
     variables = {}
     for choice in chosen:
         everything = wanted[choice.asset]
         if not everything:
             raise QueryError(f"expected scenes with the asset {choice.asset!r}, found none among {scenes.num_rows}")
+        dtype, empty = _values(everything, scaled=bool(scale), masked=masked)
         recipe = Recipe(
             target=target,
-            slots=_layers(near, choice.asset, slots, masks),
-            **_values(everything, scale=bool(scale), masked=masked),
+            slots=_layers(close, choice.asset, slots, masks),
+            dtype=dtype,
+            fill=dtype.type(np.nan if empty is None else empty),
             resampling=_method(resampling, choice.asset, everything[0]),
             scale=bool(scale),
             bands=choice.bands,
             clip=clip,
-            seen=seen,
+            shared=shared,
         )
         dim = axes[choice.name][0] if choice.name in axes else None
-        variables[choice.name] = _variable(
-            reader, recipe, slots, everything[0], band_dim=dim, unit=units.get(choice.asset)
-        )
+        attributes = {"grid_mapping": "spatial_ref", "units": units.get(choice.asset)}
+        if _nodata_of(everything) and not (scale or masked):
+            attributes["nodata"] = recipe.fill.item()
+        variables[choice.name] = _variable(reader, recipe, slots, attributes, band_dim=dim)
     dataset = xr.Dataset(variables, coords={**_coordinates(slots, target), **dict(axes.values())})
-    return dataset if chunks is None else dataset.chunk(chunks)
+    return dataset if chunks is None else dataset.chunk(_pieces(dataset, slots.dim) if chunks == {} else chunks)
+
+
+def _check_resampling(resampling: Any, assets: Sequence[str]) -> None:
+    by_asset = resampling if isinstance(resampling, Mapping) else {}
+    given = [*by_asset.values()] if by_asset or resampling is None else [resampling]
+    for name in by_asset:
+        if name not in assets:
+            raise QueryError(f"expected resampling= by assets among {list(assets)}, found {name!r}")
+    for method in given:
+        if method not in METHODS:
+            raise QueryError(f"expected a resampling among {sorted(METHODS)}, found {method!r}")
+
+
+def _check_masks(masks: Sequence[Mask], found: Mapping[str, Sequence[Image]], scenes: Any, rows: Sequence[int]) -> None:
+    """Refuse masks that cannot be applied, and scenes that no mask speaks of: their clouds would pass unseen."""
+    if not masks:
+        return
+    for mask in masks:
+        for array in {image.array.path: image.array for image in found[mask.asset]}.values():
+            mask.check(array.shape, array.dtype)
+    known = {image.scene for mask in masks for image in found[mask.asset]}
+    for row in rows:
+        if row not in known:
+            assets = [mask.asset for mask in masks]
+            raise QueryError(
+                f"expected a mask asset of each scene, found none of {assets} in {scenes['id'][row].as_py()!r}: leave "
+                "such scenes out, by where() or select()"
+            )
+
+
+def _pieces(dataset: xr.Dataset, slots: str | None) -> dict[Any, int]:
+    """Choose dask chunks: one slot, and halves of rows and columns until the largest variable keeps to its limit."""
+    sizes = {dim: 1 if dim == slots else max(size, 1) for dim, size in dataset.sizes.items()}
+
+    def largest() -> int:
+        chunks = (math.prod(sizes[dim] for dim in one.dims) * one.dtype.itemsize for one in dataset.data_vars.values())
+        return max(chunks, default=0)
+
+    while largest() > _PIECE_BYTES and max(sizes["y"], sizes["x"]) > 1:
+        longer = max(("y", "x"), key=lambda dim: sizes[dim])
+        sizes[longer] = -(-sizes[longer] // 2)
+    return sizes
 
 
 def _calibrated(
@@ -197,14 +252,18 @@ def _target(
         wanted = utm_crs((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2)
     else:
         wanted = common_crs(crs)
-    if resolution is None:
-        size = _finest(grids, wanted)
-    else:
-        x, y = (resolution, resolution) if isinstance(resolution, (int, float)) else resolution
-        size = (float(x), float(y))
-    alike = [grid for grid in grids if grid.crs == wanted and np.allclose(grid.resolution, size, rtol=1e-9)]
+    size = _finest(grids, wanted) if resolution is None else _pair(resolution)
+    alike = [grid for grid in grids if same_crs(grid.crs, wanted) and np.allclose(grid.resolution, size, rtol=1e-9)]
     anchor = (alike[0].transform[2], alike[0].transform[5]) if alike else (0.0, 0.0)
     return grid_around(bounds, wanted, size, anchor)
+
+
+def _pair(resolution: Any) -> tuple[float, float]:
+    try:
+        x, y = (resolution, resolution) if np.ndim(resolution) == 0 else resolution
+        return float(x), float(y)
+    except (TypeError, ValueError) as error:
+        raise QueryError(f"expected resolution= to be one number or (x, y), found {resolution!r}") from error
 
 
 def _commonest(grids: Sequence[Grid], bounds: tuple[float, float, float, float]) -> pyproj.CRS:
@@ -212,10 +271,13 @@ def _commonest(grids: Sequence[Grid], bounds: tuple[float, float, float, float])
     counts: dict[str, tuple[int, pyproj.CRS]] = {}
     area = Grid(crs=pyproj.CRS.from_epsg(4326), transform=(bounds[2] - bounds[0], 0.0, bounds[0], 0.0,
                 bounds[1] - bounds[3], bounds[3]), height=1, width=1)  # fmt: skip
+    known: dict[int, bool] = {}
     for grid in grids:
+        if id(grid) not in known:
+            known[id(grid)] = any(meet(turned(grid, degrees), area) for degrees in turns(grid, area))
         key = grid.crs.srs
         count, _ = counts.get(key, (0, grid.crs))
-        counts[key] = (count + int(_overlap(grid, area)), grid.crs)
+        counts[key] = (count + int(known[id(grid)]), grid.crs)
     return max(counts.values(), key=lambda entry: entry[0])[1]
 
 
@@ -223,43 +285,23 @@ def _finest(grids: Sequence[Grid], crs: pyproj.CRS) -> tuple[float, float]:
     """Give the finest resolution among images, converted at their centres where the CRS differs."""
     sizes = []
     for grid in {(g.crs.srs, g.resolution): g for g in grids}.values():
-        if grid.crs == crs:
+        if same_crs(grid.crs, crs):
             sizes.append(grid.resolution)
             continue
         left, bottom, right, top = grid.bounds
         x, y = (left + right) / 2, (bottom + top) / 2
         width, height = grid.resolution
-        transformer = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True)
-        low, _, high, _ = transformer.transform_bounds(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        low, _, high, _ = transformer(grid.crs, crs).transform_bounds(
+            x - width / 2, y - height / 2, x + width / 2, y + height / 2
+        )
         sizes.append((high - low, high - low))
     return min(sizes)
 
 
-def _near(images: Sequence[Image], target: Grid) -> list[Image]:
-    """Keep the images that may share ground with the target; scenes of one grid are asked about once."""
-    answers: dict[int, bool] = {}
-    for image in images:
-        if id(image.grid) not in answers:
-            answers[id(image.grid)] = _overlap(image.grid, target)
-    return [image for image in images if answers[id(image.grid)]]
-
-
-def _overlap(one: Grid, other: Grid) -> bool:
-    """Tell whether two grids may share ground; when in doubt, yes."""
-    left, bottom, right, top = one.bounds
-    if one.crs != other.crs:
-        transformer = pyproj.Transformer.from_crs(one.crs, other.crs, always_xy=True)
-        left, bottom, right, top = transformer.transform_bounds(left, bottom, right, top, densify_pts=21)
-        if not np.isfinite([left, bottom, right, top]).all() or left > right:
-            return True
-    west, south, east, north = other.bounds
-    return left < east and right > west and bottom < north and top > south
-
-
 def _longitude(target: Grid) -> float:
     left, bottom, right, top = target.bounds
-    transformer = pyproj.Transformer.from_crs(target.crs, 4326, always_xy=True)
-    return float(transformer.transform((left + right) / 2, (bottom + top) / 2)[0])
+    degrees = transformer(target.crs, pyproj.CRS.from_epsg(4326)).transform((left + right) / 2, (bottom + top) / 2)[0]
+    return float((degrees + 180) % 360 - 180)
 
 
 def _method(resampling: str | Mapping[str, str] | None, asset: str, image: Image) -> str:
@@ -270,43 +312,54 @@ def _method(resampling: str | Mapping[str, str] | None, asset: str, image: Image
 
 
 def _layers(
-    near: Mapping[str, Sequence[Image]], asset: str, slots: Slots, masks: Sequence[Mask]
+    close: Mapping[str, Sequence[Image]], asset: str, slots: Slots, masks: Sequence[Mask]
 ) -> tuple[tuple[Layer, ...], ...]:
     """Lay an asset's images in slots, each with the masks of its own scene."""
-    by_scene = {image.scene: image for image in near[asset]}
-    hiding = {mask.asset: {image.scene: image for image in near[mask.asset]} for mask in masks}
+    by_scene = _by_scene(close[asset])
+    hiding = {mask.asset: _by_scene(close[mask.asset]) for mask in masks}
 
-    def layer(scene: int) -> Layer:
-        found = tuple((mask, hiding[mask.asset][scene]) for mask in masks if scene in hiding[mask.asset])
-        return Layer(image=by_scene[scene], masks=found)
+    def layers(scene: int) -> Iterable[Layer]:
+        found = tuple((mask, image) for mask in masks for image in hiding[mask.asset].get(scene, ()))
+        return (Layer(image=image, masks=found) for image in by_scene.get(scene, ()))
 
-    return tuple(tuple(layer(scene) for scene in group if scene in by_scene) for group in slots.scenes)
+    return tuple(tuple(layer for scene in group for layer in layers(scene)) for group in slots.scenes)
 
 
-def _values(images: Sequence[Image], *, scale: bool, masked: bool) -> dict[str, Any]:
-    """Decide dtype and fill of an asset's result."""
+def _by_scene(images: Sequence[Image]) -> dict[int, list[Image]]:
+    found: dict[int, list[Image]] = {}
+    for image in images:
+        found.setdefault(image.scene, []).append(image)
+    return found
+
+
+def _nodata_of(images: Sequence[Image]) -> list[Any]:
+    """List the nodata values of images, the commonest first; NaN once."""
+    known = [image.nodata for image in images if image.nodata is not None]
+    counts = Counter(map(repr, known))
+    values = {repr(value): value for value in known}
+    return [values[text] for text, _ in counts.most_common()]
+
+
+def _values(images: Sequence[Image], *, scaled: bool, masked: bool) -> tuple[np.dtype[Any], Any]:
+    """Decide dtype of an asset's result, and what stands where there is no data; None: NaN."""
     dtype = np.result_type(*{image.array.dtype for image in images})
-    if not (scale or masked):
-        nodata = {repr(image.nodata): image.nodata for image in images}
-        fill = next(iter(nodata.values())) if len(nodata) == 1 else None
-        return {"dtype": dtype, "fill": dtype.type(0 if fill is None else fill)}
-    if dtype.kind not in "fc":
-        dtype = np.dtype(np.float32 if dtype.itemsize <= _SMALL_INTEGER else np.float64)
-    return {"dtype": dtype, "fill": dtype.type(np.nan)}
+    if scaled or masked:
+        if dtype.kind not in "fc":
+            dtype = np.dtype(np.float32 if dtype.itemsize <= _SMALL_INTEGER else np.float64)
+        return dtype, None
+    for value in _nodata_of(images):
+        return dtype, value
+    return dtype, None if dtype.kind == "f" else 0
 
 
 def _variable(
-    reader: Reader, recipe: Recipe, slots: Slots, image: Image, *, band_dim: str | None, unit: str | None
+    reader: Reader, recipe: Recipe, slots: Slots, attributes: Mapping[str, Any], *, band_dim: str | None
 ) -> xr.Variable:
     data: Any = indexing.LazilyIndexedArray(MosaicArray(reader, recipe))
     band = () if band_dim is None else (band_dim,)
-    attributes: dict[str, Any] = {"grid_mapping": "spatial_ref"}
-    if image.nodata is not None and recipe.dtype == image.array.dtype:
-        attributes["nodata"] = image.nodata
-    if unit is not None:
-        attributes["units"] = unit
     dims = (slots.dim or "slot", *band, "y", "x")
-    variable = xr.Variable(dims, data, attributes)
+    known = {name: value for name, value in attributes.items() if value is not None}
+    variable = xr.Variable(dims, data, known)
     return variable if slots.dim is not None else variable[0]
 
 

@@ -1,7 +1,7 @@
 """The images of a collection's scenes: where each lies on the ground, and at which resolutions it can be read."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyproj
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.arrays import ReferencedArray
 from rasteret_refs.read.dataset import group_arrays, groups
+from rasteret_refs.read.overlap import meet, turned, turns
 from rasteret_refs.read.reader import Reader, Window
 from rasteret_refs.read.target import Grid
 
@@ -84,7 +85,7 @@ class Images:
         column = scenes["assets"].combine_chunks()
         known = self.assets(scenes)
         found: dict[str, list[Image]] = {}
-        for asset in assets:
+        for asset in [assets] if isinstance(assets, str) else assets:
             if asset not in known:
                 raise QueryError(f"expected assets among {known}, found {asset!r}")
             fields = column.field(asset)
@@ -185,6 +186,29 @@ class Images:
         return Grid(crs=_crs(crs), transform=(a, b, c, d, e, f), height=height, width=width)
 
 
+def near(images: Iterable[Image], target: Grid) -> list[Image]:
+    """Keep the images that may share ground with a target; scenes of one grid are asked about once.
+
+    An image in degrees may come a full turn aside from where it says, or twice, where the target counts longitudes so.
+    """
+    answers: dict[int, list[tuple[Level, ...]]] = {}
+    found = []
+    for image in images:
+        key = id(image.levels)
+        if key not in answers:
+            answers[key] = [
+                _turned(image.levels, degrees) if degrees else image.levels
+                for degrees in turns(image.grid, target)
+                if meet(turned(image.grid, degrees) if degrees else image.grid, target)
+            ]
+        found += [image if levels is image.levels else replace(image, levels=levels) for levels in answers[key]]
+    return found
+
+
+def _turned(levels: tuple[Level, ...], degrees: float) -> tuple[Level, ...]:
+    return tuple(replace(level, grid=turned(level.grid, degrees)) for level in levels)
+
+
 def holds(reader: Reader, level: Level, index: int) -> bool:
     """Tell whether an image stands at an overview: its first tile is referenced, not a hole.
 
@@ -203,15 +227,20 @@ def _crs(text: str) -> pyproj.CRS:
 
 
 def _nodata(array: ReferencedArray, values: npt.NDArray[Any] | None, index: int) -> int | float | complex | None:
+    """Give nodata as the pixels hold it; None where there is none, or none that they can hold."""
     value: Any = array.attributes.get("nodata") if values is None else values[index].item()
-    if isinstance(value, str):
-        if not value:
-            return None
-        value = complex(value) if "j" in value else float(value) if not value.lstrip("-").isdecimal() else int(value)
-    if value is None or (isinstance(value, float) and np.isnan(value) and array.dtype.kind not in "fc"):
+    if value is None or value == "":
         return None
-    number: int | float | complex = value
-    return number
+    dtype = array.dtype
+    if dtype.kind in "iu":
+        number = float(value)
+        if not np.isfinite(number) or number != int(number):
+            return None
+        whole = int(value) if isinstance(value, int | str) and str(value).lstrip("-").isdecimal() else int(number)
+        return whole if np.iinfo(dtype).min <= whole <= np.iinfo(dtype).max else None
+    with np.errstate(over="ignore"):  # beyond the largest float32 lies infinity, as in GDAL
+        held: float | complex = dtype.type(complex(value) if dtype.kind == "c" else float(value)).item()
+    return held
 
 
 def _per_band(

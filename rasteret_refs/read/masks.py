@@ -20,11 +20,31 @@ class Mask:
     bits: int = 0
     """Any of these bits set hides."""
 
+    def check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Make sure that an array can tell what is hidden.
+
+        Parameters
+        ----------
+        shape
+            (scenes, rows, columns).
+
+        Raises
+        ------
+        QueryError
+            It has several bands, or not the bits that are asked for.
+        """
+        if len(shape) > 3:  # noqa: PLR2004 - scene, row, column
+            raise QueryError(f"expected a mask asset of one band, found {shape[1]} bands in {self.asset!r}")
+        if self.bits and (dtype.kind not in "iu" or self.bits >> 8 * dtype.itemsize):
+            wanted = [bit for bit in range(self.bits.bit_length()) if self.bits >> bit & 1]
+            raise QueryError(f"expected integers with the bits {wanted} in mask asset {self.asset!r}, found {dtype}")
+
     def hidden(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Tell which pixels are hidden."""
         found = np.isin(pixels, self.values) if self.values else np.zeros(pixels.shape, dtype=bool)
         if self.bits:
-            found |= (pixels & pixels.dtype.type(self.bits)) != 0
+            unsigned = pixels.view(f"u{pixels.dtype.itemsize}")  # the highest bit of signed ones is a bit like others
+            found |= (unsigned & unsigned.dtype.type(self.bits)) != 0
         return found
 
 
@@ -34,8 +54,8 @@ def parse_masks(mask: Any, assets: Iterable[str], clouds: Callable[[list[str]], 
     Parameters
     ----------
     mask
-        None; `{"scl": [3, 8]}`: values; `{"qa_pixel": {"bits": [3, 4]}}`: bits; `"clouds"`: what hides clouds and their
-        shadows in the assets at hand.
+        None; `{"scl": [3, 8]}`: values, whole numbers; `{"qa_pixel": {"bits": [3, 4]}}`: bits, 0 the lowest;
+        `"clouds"`: what hides clouds and their shadows in the assets at hand.
     assets
         All assets of the collection.
     clouds
@@ -49,7 +69,7 @@ def parse_masks(mask: Any, assets: Iterable[str], clouds: Callable[[list[str]], 
     if mask is None:
         return ()
     known = list(assets)
-    if mask == "clouds":
+    if isinstance(mask, str) and mask == "clouds":
         mask = clouds(known)
     if not isinstance(mask, Mapping):
         raise QueryError(f"expected mask= like {{'scl': [3, 8]}} or 'clouds', found {mask!r}")
@@ -59,8 +79,20 @@ def parse_masks(mask: Any, assets: Iterable[str], clouds: Callable[[list[str]], 
 def _parse(asset: str, rule: Any, known: list[str]) -> Mask:
     if asset not in known:
         raise QueryError(f"expected a mask asset among {known}, found {asset!r}")
-    if isinstance(rule, Mapping) and set(rule) == {"bits"}:
-        return Mask(asset=asset, bits=sum(1 << int(bit) for bit in set(rule["bits"])))
-    if isinstance(rule, Iterable) and not isinstance(rule, str | Mapping):
-        return Mask(asset=asset, values=tuple(int(value) for value in rule))
-    raise QueryError(f"expected values or {{'bits': […]}} for mask asset {asset!r}, found {rule!r}")
+    bits = isinstance(rule, Mapping) and set(rule) == {"bits"}
+    values = _integers(rule["bits"] if bits else rule)
+    if not values or (bits and min(values) < 0):
+        raise QueryError(f"expected values or {{'bits': […]}} for mask asset {asset!r}, found {rule!r}")
+    if bits:
+        return Mask(asset=asset, bits=sum(1 << bit for bit in set(values)))
+    return Mask(asset=asset, values=values)
+
+
+def _integers(values: Any) -> tuple[int, ...]:
+    """Take over one whole number or several; none where one of them is something else."""
+    each = [values] if isinstance(values, int | float | np.number) else values
+    if not isinstance(each, Iterable) or isinstance(each, str | bytes | Mapping):
+        return ()
+    numbers = list(each)
+    whole = [int(n) for n in numbers if isinstance(n, int | float | np.number) and float(n).is_integer()]
+    return tuple(whole) if len(whole) == len(numbers) else ()

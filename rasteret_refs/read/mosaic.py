@@ -1,7 +1,9 @@
 """Images of many grids on one target grid, lazily: the first image in order that has data wins each pixel."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,12 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from rasteret_refs.read import workers
-from rasteret_refs.read.cache import TileCache
 from rasteret_refs.read.clip import Clip
 from rasteret_refs.read.images import Image, Level, holds
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.reader import Reader, Window
-from rasteret_refs.read.resample import Placement, place, warp
+from rasteret_refs.read.resample import Placement, place, warp, warp_around
+from rasteret_refs.read.shared import SharedWindows
 from rasteret_refs.read.target import Grid
 
 BATCH_BYTES = 256 * 1024 * 1024
@@ -46,8 +48,8 @@ class Recipe:
     bands: tuple[int, ...] | None
     """Positions along the band axis; None: the asset has no band axis."""
     clip: Clip | None = None
-    seen: TileCache | None = None
-    """Windows of mask assets that another variable of the same read has read already."""
+    shared: SharedWindows | None = None
+    """Windows of mask assets that other variables of the same read want too."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,16 +58,46 @@ class Recipe:
         return len(self.slots), *lead, self.target.height, self.target.width
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """One layer's share in a window of a slot, while it is being read."""
+    """One layer's share in a window of a slot."""
 
     layer: Layer
     placement: Placement
-    pixels: npt.NDArray[Any] | None = None
-    valid: npt.NDArray[Any] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Hiding:
+    """A mask asset's window over a part."""
+
+    mask: Mask
+    image: Image
+    placement: Placement
+    pixels: npt.NDArray[Any]
+    awaited: "Future[npt.NDArray[Any] | None] | None" = None
+    """Somebody else's read of the same window."""
+
+    @property
+    def name(self) -> str:
+        """Of the window, among those of the whole set."""
+        rows, columns = self.placement.rows, self.placement.columns
+        where = f"{rows.start}:{rows.stop} {columns.start}:{columns.stop}"
+        return f"{self.placement.level.array.path} {self.image.index} {where}"
+
+    def window(self) -> Window:
+        """What is to be read."""
+        return _window(self.placement.level.array, self.image.index, None, self.placement, self.pixels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Source:
+    """A part with the arrays that its pixels are read into."""
+
+    part: _Part
+    pixels: npt.NDArray[Any]
+    valid: npt.NDArray[Any] | None
     """The internal mask, in the source window."""
-    masks: list[tuple[Mask, Image, Placement, npt.NDArray[Any]]] = field(default_factory=list)
+    hiding: tuple[_Hiding, ...]
 
 
 class MosaicArray(BackendArray):
@@ -130,7 +162,8 @@ class MosaicArray(BackendArray):
                 placement = place(layer.image, target, self.recipe.resampling, self._present)
                 if placement is not None:
                     parts.append(_Part(layer, placement))
-            size = sum(_source_pixels(part) for part in parts) * self.dtype.itemsize * len(bands or (0,))
+            pixels = sum(math.prod(_size(part.placement)) for part in parts)
+            size = pixels * self.dtype.itemsize * len(bands or (0,))
             if batch and held + size > BATCH_BYTES:
                 yield batch
                 batch, held = [], 0
@@ -143,22 +176,43 @@ class MosaicArray(BackendArray):
         self, batch: list[tuple[int, list[_Part]]], out: npt.NDArray[Any], target: Grid, bands: tuple[int, ...] | None
     ) -> None:
         windows: list[Window] = []
-        merged = []
-        for position, parts in batch:
-            if len(parts) == 1 and self._moves_only(parts[0]):
-                windows.append(self._direct(parts[0], out[position], bands))
-                continue
-            merged.append((position, parts))
-            for part in parts:
-                windows += self._windows(part, target, bands)
-        self.reader.read_many(windows)
-        self._remember(merged)
+        merged: list[tuple[int, list[_Source]]] = []
+        mine: list[_Hiding] = []
+        shared = self.recipe.shared
+        try:
+            for position, parts in batch:
+                if len(parts) == 1 and self._moves_only(parts[0]):
+                    windows.append(self._direct(parts[0], out[position], bands))
+                else:
+                    merged.append((position, [self._source(part, target, bands, windows, mine) for part in parts]))
+            self.reader.read_many(windows)
+            while shared is not None and mine:
+                shared.give(mine[-1].name, mine[-1].pixels)
+                mine.pop()
+        finally:
+            if shared is not None:
+                for hiding in mine:
+                    shared.give_up(hiding.name)
+        self._await([hiding for _, sources in merged for source in sources for hiding in source.hiding])
 
-        def merge(entry: tuple[int, list[_Part]]) -> None:
-            position, parts = entry
-            self._merge(parts, out[position], target)
+        def merge(entry: tuple[int, list[_Source]]) -> None:
+            position, sources = entry
+            self._merge(sources, out[position], target)
 
         list(workers.loaders().map(merge, merged))
+
+    def _await(self, hidings: Sequence[_Hiding]) -> None:
+        """Wait for windows that others read; read those that they could not."""
+        lost = []
+        for hiding in hidings:
+            if hiding.awaited is not None:
+                found = hiding.awaited.result()
+                if found is None:
+                    lost.append(hiding)
+                else:
+                    hiding.pixels = found
+        if lost:
+            self.reader.read_many([hiding.window() for hiding in lost])
 
     def _moves_only(self, part: _Part) -> bool:
         """Tell whether pixels can be decoded straight into the result."""
@@ -169,8 +223,12 @@ class MosaicArray(BackendArray):
             and placement.level.mask is None
             and not self.recipe.scale
             and placement.level.array.dtype == self.dtype
-            and (image.nodata is None or _same(image.nodata, self.recipe.fill))
+            and (_same(image.nodata, self.recipe.fill) if image.nodata is not None else self._takes_all())
         )
+
+    def _takes_all(self) -> bool:
+        """Tell whether pixels of an image without nodata are right as they stand: NaN must mean no data here too."""
+        return self.dtype.kind != "f" or bool(np.isnan(self.recipe.fill))
 
     def _direct(self, part: _Part, out: npt.NDArray[Any], bands: tuple[int, ...] | None) -> Window:
         placement = part.placement
@@ -181,70 +239,84 @@ class MosaicArray(BackendArray):
         out[..., rows, columns.stop :] = self.recipe.fill
         return _window(placement.level.array, part.layer.image.index, bands, placement, out[..., rows, columns])
 
-    def _windows(self, part: _Part, target: Grid, bands: tuple[int, ...] | None) -> Iterator[Window]:
-        """Ask for a part's pixels, its internal mask and its mask assets; each has its array to go to."""
+    def _source(
+        self, part: _Part, target: Grid, bands: tuple[int, ...] | None, windows: list[Window], mine: list[_Hiding]
+    ) -> _Source:
+        """Make the arrays for a part's pixels, its internal mask and its mask assets; ask for what goes there."""
         placement, index = part.placement, part.layer.image.index
-        size = (placement.rows.stop - placement.rows.start, placement.columns.stop - placement.columns.start)
+        size = _size(placement)
         lead = () if bands is None else (len(bands),)
-        part.pixels = np.empty((*lead, *size), dtype=placement.level.array.dtype)
-        yield _window(placement.level.array, index, bands, placement, part.pixels)
+        pixels = np.empty((*lead, *size), dtype=placement.level.array.dtype)
+        windows.append(_window(placement.level.array, index, bands, placement, pixels))
+        valid = None
         if placement.level.mask is not None:
-            part.valid = np.empty(size, dtype=placement.level.mask.dtype)
-            yield _window(placement.level.mask, index, None, placement, part.valid)
-        window = target.window(placement.target_rows, placement.target_columns)
+            valid = np.empty(size, dtype=placement.level.mask.dtype)
+            windows.append(_window(placement.level.mask, index, None, placement, valid))
+        hiding = tuple(self._hiding(part, target, windows, mine))
+        return _Source(part=part, pixels=pixels, valid=valid, hiding=hiding)
+
+    def _hiding(self, part: _Part, target: Grid, windows: list[Window], mine: list[_Hiding]) -> Iterator[_Hiding]:
+        """Find the windows of mask assets over a part: those at hand, those on their way, and those to ask for."""
+        there = target.window(part.placement.target_rows, part.placement.target_columns)
         for mask, image in part.layer.masks:
-            where = place(image, window, "nearest", self._present)
-            if where is not None:
-                known = self.recipe.seen.get(_key(image, where), 0) if self.recipe.seen is not None else None
-                if known is not None:
-                    part.masks.append((mask, image, where, known))
-                    continue
-                shape = (where.rows.stop - where.rows.start, where.columns.stop - where.columns.start)
-                pixels = np.empty(shape, dtype=where.level.array.dtype)
-                part.masks.append((mask, image, where, pixels))
-                yield _window(where.level.array, image.index, None, where, pixels)
+            where = place(image, there, "nearest", self._present)
+            if where is None:
+                continue
+            hiding = _Hiding(mask, image, where, np.empty(_size(where), dtype=where.level.array.dtype))
+            known = self.recipe.shared.ask(hiding.name) if self.recipe.shared is not None else None
+            if known is None:
+                mine.append(hiding)
+                windows.append(hiding.window())
+            elif isinstance(known, Future):
+                hiding.awaited = known
+            else:
+                hiding.pixels = known
+            yield hiding
 
-    def _remember(self, merged: Sequence[tuple[int, list[_Part]]]) -> None:
-        """Keep windows of mask assets for the other variables."""
-        if self.recipe.seen is None:
-            return
-        for _, parts in merged:
-            for part in parts:
-                for _, image, where, pixels in part.masks:
-                    self.recipe.seen.put(_key(image, where), 0, pixels)
-
-    def _merge(self, parts: list[_Part], out: npt.NDArray[Any], target: Grid) -> None:
+    def _merge(self, sources: list[_Source], out: npt.NDArray[Any], target: Grid) -> None:
         out[...] = self.recipe.fill
         empty = np.ones(out.shape, dtype=bool)
-        for part in parts:
-            rows, columns = part.placement.target_rows, part.placement.target_columns
-            pixels, valid = self._on_target(part, target)
+        for source in sources:
+            rows, columns = source.part.placement.target_rows, source.part.placement.target_columns
+            pixels, valid = self._on_target(source, target)
             todo = empty[..., rows, columns] & valid
-            np.copyto(out[..., rows, columns], self._converted(pixels, part.layer.image), where=todo, casting="unsafe")
+            values = self._converted(pixels, source.part.layer.image)
+            np.copyto(out[..., rows, columns], values, where=todo, casting="unsafe")
             empty[..., rows, columns] &= ~valid
 
-    def _on_target(self, part: _Part, target: Grid) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    def _on_target(self, source: _Source, target: Grid) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Bring a part onto its target window; tell which of its pixels count."""
-        image, placement, pixels = part.layer.image, part.placement, part.pixels
-        assert pixels is not None  # noqa: S101 - read before
-        covered: npt.NDArray[np.bool_] | None = None
+        placement, nodata = source.part.placement, source.part.layer.image.nodata
         if placement.warped:
-            fill = image.nodata if image.nodata is not None else 0
-            mask = np.ones(pixels.shape[-2:], np.uint8) if part.valid is None else (part.valid != 0).astype(np.uint8)
-            pixels = warp(pixels, placement, target, resampling=self.recipe.resampling, nodata=image.nodata, fill=fill)
-            if image.nodata is None or part.valid is not None:
-                covered = warp(mask, placement, target, resampling="nearest", nodata=None, fill=0) != 0
-        elif part.valid is not None:
-            covered = part.valid != 0
-        valid = _has_data(pixels, image.nodata)
+            pixels, covered = self._warped(source, target)
+        else:
+            pixels, covered = source.pixels, None if source.valid is None else source.valid != 0
+        valid = _has_data(pixels, nodata)
         if covered is not None:
             valid = valid & covered
         window = target.window(placement.target_rows, placement.target_columns)
-        for mask, _, where, values in part.masks:
+        for hiding in source.hiding:
+            where, values = hiding.placement, hiding.pixels
             if where.warped:
-                values = warp(values, where, window, resampling="nearest", nodata=None, fill=0)  # noqa: PLW2901 - moved
-            valid[..., where.target_rows, where.target_columns] &= ~mask.hidden(values)
+                values = warp(values, where, window, resampling="nearest", nodata=None, fill=0)
+            valid[..., where.target_rows, where.target_columns] &= ~hiding.mask.hidden(values)
         return pixels, valid
+
+    def _warped(self, source: _Source, target: Grid) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+        """Resample a part; tell where it reaches, if its values do not."""
+        placement, nodata, pixels = source.part.placement, source.part.layer.image.nodata, source.pixels
+        method = self.recipe.resampling
+        if nodata is None and pixels.dtype.kind == "f":
+            nodata = float("nan")
+        covered = None
+        if nodata is None or source.valid is not None:
+            mask = np.ones(pixels.shape[-2:], np.uint8) if source.valid is None else source.valid.astype(np.uint8)
+            covered = warp(mask, placement, target, resampling="nearest", nodata=None, fill=0) != 0
+        if source.valid is not None and method != "nearest" and pixels.dtype.kind != "c":
+            empty = ~_has_data(pixels, nodata) | (source.valid == 0)
+            return warp_around(pixels, empty, placement, target, resampling=method), covered
+        fill = 0 if nodata is None else nodata
+        return warp(pixels, placement, target, resampling=method, nodata=nodata, fill=fill), covered
 
     def _converted(self, pixels: npt.NDArray[Any], image: Image) -> npt.NDArray[Any]:
         if not self.recipe.scale:
@@ -259,15 +331,9 @@ class MosaicArray(BackendArray):
         return scaled + offset
 
 
-def _key(image: Image, where: Placement) -> str:
-    """Name a window of an image at one of its resolutions."""
-    rows, columns = where.rows, where.columns
-    return f"{where.level.array.path} {image.index} {rows.start}:{rows.stop} {columns.start}:{columns.stop}"
-
-
-def _source_pixels(part: _Part) -> int:
-    rows, columns = part.placement.rows, part.placement.columns
-    return int((rows.stop - rows.start) * (columns.stop - columns.start))
+def _size(placement: Placement) -> tuple[int, int]:
+    rows, columns = placement.rows, placement.columns
+    return rows.stop - rows.start, columns.stop - columns.start
 
 
 def _window(

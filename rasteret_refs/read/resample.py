@@ -1,11 +1,14 @@
 """How an image gets onto a target grid: whole pixels moved where the grids coincide, else warped by GDAL.
 
-The geometry of warping (which source window, which resolution) is odc-geo's, the resampling rasterio's; both belong to
-the extra `geo` and are imported when they are needed. Reads are ours.
+Which windows belong together is found by `overlap`; the resampling is GDAL's, through rasterio, which belongs to the
+extra `geo` and is imported when it is needed. Reads are ours.
 """
 
+import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,24 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.images import Image, Level
-from rasteret_refs.read.target import Grid
+from rasteret_refs.read.overlap import overlap
+from rasteret_refs.read.target import Grid, same_crs
 
-NEAREST_SHIFT = 0.9
-"""Nearest neighbour may move an image of equal resolution by less than this share of a pixel, as odc-stac does."""
+REACH = {"nearest": 1.0, "bilinear": 1.0, "cubic": 2.0, "cubic_spline": 2.0, "lanczos": 3.0}
+"""Pixels that a method looks around at equal resolution; methods that take all pixels beneath one: 1.
+https://gdal.org/en/stable/api/gdalwarp_cpp.html#_CPPv415GDALResampleAlg"""
+
+METHODS = (*REACH, "average", "mode", "max", "min", "med", "q1", "q3", "sum", "rms")
+"""Names of the resamplings that GDAL's warper has."""
+
 OTHER_SHIFT = 0.05
+"""Images of equal resolution that lie less than this share of a pixel aside are moved by other methods than nearest
+neighbour too, as odc-stac does."""
+_DRIFT = 0.05
+"""Pixels by which equal resolutions may differ over the whole width of a target."""
+_SNAP = 1e-3
+_EXACT = 8
+"""Bytes of integers that floats do not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,11 +58,30 @@ def place(image: Image, target: Grid, resampling: str, present: Callable[[Level,
     present
         Whether an image (by its index) stands at an overview.
     """
+    finest = image.levels[0]
     for level in image.levels:
         shift = level.grid.shift_to(target)
-        if shift is not None and (level is image.levels[0] or present(level, image.index)):
+        if shift is not None and (level is finest or present(level, image.index)):
             return _moved(level, target, *shift)
-    return _placed_by_warp(image, target, resampling, present)
+    reach = REACH.get(resampling, 1.0)
+    found = overlap(finest.grid, target, reach)
+    if found is None:
+        return None
+    level = finest
+    for coarser in image.levels[1:]:
+        if coarser.factor <= found.shrink * (1 + _SNAP) and present(coarser, image.index):
+            level = coarser
+    shift = _nearly(level.grid, target, resampling)
+    if shift is not None:
+        return _moved(level, target, *shift)
+    if level is not finest:
+        found = overlap(level.grid, target, reach)
+    if found is None:
+        return None
+    return Placement(
+        level=level, rows=found.rows, columns=found.columns, target_rows=found.target_rows,
+        target_columns=found.target_columns, warped=True,
+    )  # fmt: skip
 
 
 def _moved(level: Level, target: Grid, row: int, column: int) -> Placement | None:
@@ -64,41 +99,22 @@ def _moved(level: Level, target: Grid, row: int, column: int) -> Placement | Non
     )
 
 
-def _placed_by_warp(
-    image: Image, target: Grid, resampling: str, present: Callable[[Level, int], bool]
-) -> Placement | None:
-    from odc.geo.overlap import compute_reproject_roi
+def _nearly(source: Grid, target: Grid, resampling: str) -> tuple[int, int] | None:
+    """Tell where a target of equal resolution begins in a source, though not at a pixel's corner, as (row, column).
 
-    tolerance = NEAREST_SHIFT if resampling == "nearest" else OTHER_SHIFT
-    wanted = _geobox(target)
-    plan = compute_reproject_roi(_geobox(image.grid), wanted, ttol=tolerance)
-    level = image.levels[0]
-    for coarser in image.levels[1:]:
-        if coarser.factor <= plan.read_shrink and present(coarser, image.index):
-            level = coarser
-    if level is not image.levels[0]:
-        plan = compute_reproject_roi(_geobox(level.grid), wanted, ttol=tolerance)
-    rows, columns = plan.roi_src
-    target_rows, target_columns = plan.roi_dst
-    if min(rows.stop - rows.start, columns.stop - columns.start) <= 0:
+    Nearest neighbour takes the pixel that holds the centre, and so only moves pixels.
+    """
+    if not same_crs(source.crs, target.crs):
         return None
-    if min(target_rows.stop - target_rows.start, target_columns.stop - target_columns.start) <= 0:
+    (sa, sb, sc, sd, se, sf), (ta, tb, tc, td, te, tf) = source.transform, target.transform
+    if any((sb, sd, tb, td)):
         return None
-    return Placement(
-        level=level,
-        rows=slice(int(rows.start), int(rows.stop)),
-        columns=slice(int(columns.start), int(columns.stop)),
-        target_rows=slice(int(target_rows.start), int(target_rows.stop)),
-        target_columns=slice(int(target_columns.start), int(target_columns.stop)),
-        warped=not (plan.paste_ok and plan.read_shrink == 1),
-    )
-
-
-def _geobox(grid: Grid) -> Any:
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    return GeoBox((grid.height, grid.width), Affine(*grid.transform), grid.crs)
+    if abs(ta / sa - 1) * target.width > _DRIFT or abs(te / se - 1) * target.height > _DRIFT:
+        return None
+    column, row = (tc - sc) / sa, (tf - sf) / se
+    if resampling != "nearest" and max(abs(column - round(column)), abs(row - round(row))) > OTHER_SHIFT:
+        return None
+    return math.floor(row + 0.5), math.floor(column + 0.5)
 
 
 def warp(
@@ -129,26 +145,96 @@ def warp(
     Raises
     ------
     QueryError
-        `resampling` is no method of GDAL's.
+        GDAL finds no way from one CRS to the other.
     """
-    from affine import Affine
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == _EXACT and resampling == "nearest":
+        return _warp_in_halves(pixels, placement, target, fill=fill)
+    from rasterio import band
+    from rasterio.errors import RasterioError
     from rasterio.warp import Resampling, reproject
 
-    if resampling not in Resampling.__members__:
-        raise QueryError(f"expected a resampling among {sorted(Resampling.__members__)}, found {resampling!r}")
     source = placement.level.grid.window(placement.rows, placement.columns)
     wanted = target.window(placement.target_rows, placement.target_columns)
-    out = np.full((*pixels.shape[:-2], wanted.height, wanted.width), fill, dtype=pixels.dtype)
-    reproject(
-        pixels,
-        out,
-        src_transform=Affine(*source.transform),
-        src_crs=source.crs.to_wkt(),
-        src_nodata=nodata,
-        dst_transform=Affine(*wanted.transform),
-        dst_crs=wanted.crs.to_wkt(),
-        dst_nodata=fill if nodata is not None else None,
-        resampling=Resampling[resampling],
-        init_dest_nodata=True,
-    )
-    return out
+    bands = pixels.reshape(-1, *pixels.shape[-2:])
+    numbers = list(range(1, len(bands) + 1))
+    try:
+        # Given arrays, rasterio opens datasets without a transform and silences the warning that follows, for all
+        # threads or for none (rasterio 1.5.2, _io.pyx, MemoryDataset); these have one from the beginning.
+        with _dataset(source, len(bands), pixels.dtype) as given, _dataset(wanted, len(bands), pixels.dtype) as found:
+            given.write(bands)
+            reproject(
+                band(given, numbers),
+                band(found, numbers),
+                src_nodata=nodata,
+                dst_nodata=fill if nodata is not None else None,
+                resampling=Resampling[resampling],
+                init_dest_nodata=True,
+            )
+            warped: npt.NDArray[Any] = found.read()
+    except RasterioError as error:
+        raise QueryError(f"expected a way from {source.crs.name} to {wanted.crs.name}, found {error}") from error
+    return warped.reshape(*pixels.shape[:-2], wanted.height, wanted.width)
+
+
+def _warp_in_halves(pixels: npt.NDArray[Any], placement: Placement, target: Grid, *, fill: Any) -> npt.NDArray[Any]:
+    """Move integers of 64 bits as two of 32: GDAL's warper knows them as floats, which hold but 53 bits."""
+    bands = pixels.reshape(-1, *pixels.shape[-2:])
+    halves = np.ascontiguousarray(bands).view(np.uint32).reshape(*bands.shape, 2)
+    planes = np.concatenate([halves[..., 0], halves[..., 1], np.ones((1, *bands.shape[-2:]), np.uint32)])
+    moved = warp(planes, placement, target, resampling="nearest", nodata=None, fill=0)
+    covered, moved = moved[-1] != 0, moved[:-1]
+    together = np.ascontiguousarray(np.stack([moved[: len(bands)], moved[len(bands) :]], axis=-1))
+    out = np.where(covered, together.view(pixels.dtype)[..., 0], pixels.dtype.type(fill))
+    return out.reshape(*pixels.shape[:-2], *out.shape[-2:])
+
+
+def warp_around(
+    pixels: npt.NDArray[Any], empty: npt.NDArray[np.bool_], placement: Placement, target: Grid, *, resampling: str
+) -> npt.NDArray[Any]:
+    """Warp a source window some of whose pixels take no part in resampling, though no value of theirs says so.
+
+    Parameters
+    ----------
+    pixels, placement, target, resampling
+        As in `warp`; real numbers.
+    empty
+        Which pixels take no part; broadcasts against `pixels`.
+
+    Returns
+    -------
+    numpy.ndarray
+        As of `warp`; where nothing lands, 0 among integers and NaN among floats.
+    """
+    dtype = pixels.dtype
+    floats = pixels.astype(np.result_type(dtype, np.float32))
+    floats[np.broadcast_to(empty, floats.shape)] = np.nan
+    nan = float("nan")
+    warped = warp(floats, placement, target, resampling=resampling, nodata=nan, fill=nan)
+    if dtype.kind == "f":
+        return warped.astype(dtype)
+    limits = np.iinfo(dtype)
+    rounded = np.floor(np.nan_to_num(warped, nan=0.0) + 0.5)  # as GDAL rounds
+    clipped: npt.NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(dtype)
+    return clipped
+
+
+def _dataset(grid: Grid, bands: int, dtype: np.dtype[Any]) -> AbstractContextManager[Any]:
+    """Make an empty dataset in memory."""
+    import rasterio
+    from affine import Affine
+
+    a, b, c, d, e, f = grid.transform
+    if (abs(a), b, c, d, abs(e), f) == (1, 0, 0, 0, 1, 0):  # GDAL's word for "no transform"
+        c = 1e-100
+    opened: AbstractContextManager[Any] = rasterio.open(
+        "window", "w+", driver="MEM", height=grid.height, width=grid.width, count=bands, dtype=dtype,
+        crs=_crs(grid.crs.to_wkt()), transform=Affine(a, b, c, d, e, f),
+    )  # fmt: skip
+    return opened
+
+
+@lru_cache(maxsize=64)
+def _crs(wkt: str) -> Any:
+    from rasterio.crs import CRS
+
+    return CRS.from_wkt(wkt)

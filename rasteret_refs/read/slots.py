@@ -25,6 +25,20 @@ class Slots:
     """Coordinates along the dimension, for xarray."""
 
 
+def instants(scenes: Any) -> list[Any]:
+    """Give the time of each scene, the beginning of those that last; None where there is none.
+
+    Parameters
+    ----------
+    scenes
+        `pyarrow.Table`.
+    """
+    columns = [scenes[name].to_pylist() for name in ("datetime", "start_datetime") if name in scenes.column_names]
+    return [next((time for time in row if time is not None), None) for row in zip(*columns, strict=True)] or (
+        [None] * scenes.num_rows
+    )
+
+
 def group_scenes(scenes: Any, rows: Sequence[int], *, groupby: str | None, order: str, longitude: float) -> Slots:
     """Group scenes into slots.
 
@@ -35,7 +49,7 @@ def group_scenes(scenes: Any, rows: Sequence[int], *, groupby: str | None, order
     rows
         Those that take part.
     groupby, order
-        As in `compose.read`.
+        As in `compose.read`; `"datetime"` means the same as `"time"`.
     longitude
         Of the area, for solar days: whole hours from UTC, as odc-stac counts them.
 
@@ -44,9 +58,10 @@ def group_scenes(scenes: Any, rows: Sequence[int], *, groupby: str | None, order
     QueryError
         A column that is not there, or scenes without datetime where one is needed.
     """
-    times = scenes["datetime"].to_pylist() if "datetime" in scenes.column_names else [None] * scenes.num_rows
+    times = instants(scenes)
     ids = scenes["id"].to_pylist()
     ordered = _ordered(scenes, rows, order, times, ids)
+    groupby = "time" if groupby == "datetime" else groupby
     if groupby is None:
         return Slots(dim=None, scenes=(tuple(ordered),))
     key_of = _key_of(scenes, groupby, times, ids, longitude)
@@ -70,10 +85,18 @@ def group_scenes(scenes: Any, rows: Sequence[int], *, groupby: str | None, order
         stamps = [first(group)[0].astimezone(dt.UTC).replace(tzinfo=None) for group in arranged]
         coordinates["time"] = ("time", np.array(stamps, dtype="datetime64[us]").astype("datetime64[ns]"))
     elif groupby != "id":
-        coordinates[dim] = (dim, np.array([keys[group[0]] for group in arranged]))
+        coordinates[dim] = (dim, _axis([keys[group[0]] for group in arranged]))
     if groupby == "id":
         coordinates["id"] = (dim, np.array([ids[group[0]] for group in arranged]))
     return Slots(dim=dim, scenes=tuple(map(tuple, arranged)), coordinates=coordinates)
+
+
+def _axis(values: Sequence[Any]) -> Any:
+    """Give the values of a column as a coordinate: instants as UTC, what has gaps as objects."""
+    if values and all(isinstance(value, dt.datetime) for value in values):
+        naive = [value.astimezone(dt.UTC).replace(tzinfo=None) if value.tzinfo else value for value in values]
+        return np.array(naive, dtype="datetime64[us]").astype("datetime64[ns]")
+    return np.array(values, dtype=object) if None in values else np.array(values)
 
 
 def _key_of(
@@ -94,20 +117,29 @@ def _key_of(
         return by_time
     if groupby not in scenes.column_names:
         raise QueryError(f"expected groupby= id, time, solar_day or one of {scenes.column_names}, got {groupby!r}")
-    values: Sequence[Hashable] = scenes[groupby].to_pylist()
+    values: Sequence[Hashable] = _plain(scenes, groupby, "groupby=").to_pylist()
     return lambda row: values[row]
+
+
+def _plain(scenes: Any, name: str, use: str) -> Any:
+    """Give a column whose values can be compared."""
+    import pyarrow.types as kinds
+
+    column = scenes[name]
+    if kinds.is_nested(column.type) or kinds.is_binary(column.type) or kinds.is_large_binary(column.type):
+        raise QueryError(f"expected {use} to be a column of numbers, texts or times, got {name!r} of {column.type}")
+    return column
 
 
 def _ordered(scenes: Any, rows: Sequence[int], order: str, times: Sequence[Any], ids: Sequence[str]) -> list[int]:
     """Sort rows by a column, missing values last; equals by time and id."""
     start = dt.datetime.min.replace(tzinfo=dt.UTC)
     result = sorted(rows, key=lambda row: (times[row] or start, ids[row]))
-    name = order.removeprefix("-")
-    if name == "time":
-        name = "datetime"
-    if name not in scenes.column_names:
+    name = str(order).removeprefix("-")
+    if name not in {*scenes.column_names, "time"}:
         raise QueryError(f"expected order= to be one of {scenes.column_names}, got {order!r}")
-    values = scenes[name].to_pylist()
+    values = times if name in {"time", "datetime"} else _plain(scenes, name, "order=").to_pylist()
+    values = [None if value != value else value for value in values]  # noqa: PLR0124 - NaN sorts nowhere
     present = [row for row in result if values[row] is not None]
     missing = [row for row in result if values[row] is None]
     return sorted(present, key=lambda row: values[row], reverse=order.startswith("-")) + missing

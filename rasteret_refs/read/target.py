@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,10 @@ type Coefficients = tuple[float, float, float, float, float, float]
 
 _DENSIFY = 21
 _CLOSE = 1e-6
+_HALF = 180.0
+"""Degrees of half a turn."""
+_MOST = 2**31
+"""Pixels along one side that a grid may have: GDAL's integers hold no more."""
 
 
 @dataclass(frozen=True, slots=False, kw_only=True)
@@ -63,7 +67,7 @@ class Grid:
 
         They do when CRS and pixel vectors are equal and the origins lie whole pixels apart, to a thousandth of a pixel.
         """
-        if self.crs is not other.crs and self.crs != other.crs:
+        if not same_crs(self.crs, other.crs):
             return None
         a, b, c, d, e, f = self.transform
         limit = _CLOSE * max(abs(a), abs(b), abs(d), abs(e))
@@ -76,6 +80,16 @@ class Grid:
         if abs(column - round(column)) > near or abs(row - round(row)) > near:
             return None
         return round(row), round(column)
+
+
+def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
+    """Tell whether two CRSs are one, whichever order their axes are defined in: pixels are x, y everywhere."""
+    return one is other or _same_crs(one.srs, other.srs)
+
+
+@lru_cache(maxsize=1024)
+def _same_crs(one: str, other: str) -> bool:  # comparing takes milliseconds, and scenes share few
+    return one == other or pyproj.CRS.from_user_input(one).equals(other, ignore_axis_order=True)
 
 
 def common_crs(text: Any) -> pyproj.CRS:
@@ -95,6 +109,11 @@ def utm_crs(longitude: float, latitude: float) -> pyproj.CRS:
 def lonlat_bounds(bbox: Sequence[float] | None, geometry: Any) -> tuple[float, float, float, float]:
     """Give the longitude/latitude bounds of a bbox or a geometry (shapely, GeoJSON mapping or WKB).
 
+    Returns
+    -------
+    (west, south, east, north)
+        East exceeds 180° where a bbox crosses the antimeridian: with west > east, as RFC 7946 (5.2) writes it.
+
     Raises
     ------
     QueryError
@@ -104,9 +123,14 @@ def lonlat_bounds(bbox: Sequence[float] | None, geometry: Any) -> tuple[float, f
         raise QueryError("expected one of bbox=, geometry=, like= and geobox=")
     if bbox is None:
         bbox = _geometry_bounds(geometry)
-    if len(bbox) != 4 or not (bbox[0] < bbox[2] and bbox[1] < bbox[3]):  # noqa: PLR2004 - west, south, east, north
+    try:
+        west, south, east, north = map(float, bbox)
+    except (TypeError, ValueError) as error:
+        raise QueryError(f"expected (west, south, east, north) in degrees, found {bbox!r}") from error
+    if _HALF < west - east <= 2 * _HALF:
+        east += 2 * _HALF
+    if not (west < east and south < north):
         raise QueryError(f"expected (west, south, east, north) in degrees, found {tuple(bbox)}")
-    west, south, east, north = map(float, bbox)
     if not (south >= -90 and north <= 90 and west >= -360 and east <= 360):  # noqa: PLR2004 - degrees
         raise QueryError(f"expected longitudes and latitudes, found {tuple(bbox)}")
     return west, south, east, north
@@ -142,13 +166,15 @@ def grid_around(
     transformer = pyproj.Transformer.from_crs(4326, crs, always_xy=True)
     left, bottom, right, top = transformer.transform_bounds(*bounds, densify_pts=_DENSIFY)
     width, height = resolution
-    if not all(math.isfinite(v) for v in (left, bottom, right, top)) or width <= 0 or height <= 0:
+    if not (left <= right and all(map(math.isfinite, (left, bottom, right, top))) and width > 0 and height > 0):
         raise QueryError(
             f"expected bounds that {crs.name} covers and a positive resolution, found {bounds}, {resolution}"
         )
     x, y = anchor
     first, last = _floor((left - x) / width), _ceil((right - x) / width)
     low, high = _floor((bottom - y) / height), _ceil((top - y) / height)
+    if max(last - first, high - low) >= _MOST:
+        raise QueryError(f"expected fewer than {_MOST} pixels along each side, found {last - first} × {high - low}")
     transform = (width, 0.0, x + first * width, 0.0, -height, y + high * height)
     return Grid(crs=crs, transform=transform, height=max(high - low, 1), width=max(last - first, 1))
 
