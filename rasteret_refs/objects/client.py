@@ -14,7 +14,7 @@ from rasteret_refs.objects.authority import Authority
 from rasteret_refs.objects.coalesce import DEFAULT_GAP, DEFAULT_SIZE, coalesce
 from rasteret_refs.objects.failures import Failure, Kind, judge
 from rasteret_refs.objects.guarded_http import GuardedHttp
-from rasteret_refs.objects.limits import Limiter
+from rasteret_refs.objects.limits import Limiter, open_connections
 from rasteret_refs.objects.local import read_range
 from rasteret_refs.objects.location import Location, is_url, local_path, locate
 from rasteret_refs.objects.plain_http import ranged_get
@@ -42,7 +42,7 @@ class Objects:
     storage
         Prefix → obstore options, or `"planetary-computer"`, `"earthdata"`, `"anonymous"`; the longest prefix wins.
     concurrency
-        Requests in flight to one host at most; fewer after 429 and 503.
+        Requests in flight to one host at most; fewer after 429 and 503, and where few files may be open.
     retries
         Attempts after the first.
     authorise
@@ -186,6 +186,10 @@ class Objects:
         data = read_range(local_path(url), start, stop, etag=etag, size=size)
         self._count(locate(url), len(data))
         return data
+
+    def connect(self, url: str) -> None:
+        """Open the store of a URL before its first request: the system's certificates take some 20 ms to read."""
+        self._store(url, locate(url))
 
     async def read(self, url: str) -> bytes:
         """Return a whole object."""
@@ -350,7 +354,7 @@ class Objects:
             limiters = self._limiters[loop] = {}
         limiter = limiters.get(host)
         if limiter is None:
-            limiter = limiters[host] = Limiter(self._concurrency)
+            limiter = limiters[host] = Limiter(min(self._concurrency, open_connections()))
         return limiter
 
     def _count(self, location: Location, size: int) -> None:

@@ -10,16 +10,18 @@ import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from rasteret_refs.errors import UnauthorisedSourceError
 from rasteret_refs.objects.authority import Authority
 from rasteret_refs.objects.failures import Failure, Kind
-from rasteret_refs.objects.plain_http import Answer, failed, judge_answer
+from rasteret_refs.objects.plain_http import BUFFER, Answer, failed, judge_answer
 
 MOST_REDIRECTIONS = 5
 _REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
-_CONNECTIONS = 256
+_CONNECTIONS = 512
+_FOR_ANYBODY = frozenset({"range", "if-match", "accept-encoding", "user-agent"})
+"""Headers that another host than the one that was asked may see: the caller's own may carry credentials."""
 
 
 class GuardedHttp:
@@ -53,14 +55,18 @@ class GuardedHttp:
         try:
             for _ in range(MOST_REDIRECTIONS):
                 async with session.get(
-                    URL(place, encoded=True), headers=headers, allow_redirects=False, timeout=timeout
+                    URL(place, encoded=True),
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=timeout,
+                    proxy=_proxy_of(place),
                 ) as response:
                     if response.status not in _REDIRECTIONS or "Location" not in response.headers:
                         return await judge_answer(response, start, stop)
                     target = urljoin(place, response.headers["Location"])
                 self._check(url, place, target)
-                if urlsplit(target).netloc != urlsplit(place).netloc:
-                    headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+                if urlsplit(target)[:2] != urlsplit(place)[:2]:  # scheme, host and port
+                    headers = {name: value for name, value in headers.items() if name.lower() in _FOR_ANYBODY}
                 place = target
         except UnauthorisedSourceError:
             raise
@@ -88,7 +94,14 @@ class GuardedHttp:
         session, _ = self._sessions.get(loop, (None, None))
         if session is None or session.closed:
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS, resolver=_resolver(self._authority))
-            session = aiohttp.ClientSession(connector=connector, trust_env=True, auto_decompress=False)
+            # `trust_env` would send what ~/.netrc has for a host, or for any host, wherever a stranger's set leads.
+            session = aiohttp.ClientSession(
+                connector=connector,
+                trust_env=False,
+                auto_decompress=False,
+                read_bufsize=BUFFER,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
             closing = _close_with_loop(self._sessions, loop, session)
             self._sessions[loop] = session, closing
             await anext(closing)
@@ -117,6 +130,14 @@ def _close_all(sessions: dict[asyncio.AbstractEventLoop, tuple[Any, Any]]) -> No
             asyncio.run_coroutine_threadsafe(session.close(), loop)
 
 
+def _proxy_of(url: str) -> str | None:
+    """Give the HTTP proxy of the environment for a URL; None where it is to be asked directly."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    usable = proxy is not None and proxy.startswith("http://") and not proxy_bypass(parts.hostname or "")
+    return proxy if usable else None
+
+
 def _resolver(authority: Authority) -> Any:
     """Give a resolver that refuses names of addresses that are not public."""
     import aiohttp.abc
@@ -130,7 +151,7 @@ def _resolver(authority: Authority) -> Any:
             found = await aiohttp.ThreadedResolver().resolve(host, port, family)
             if host not in proxies:
                 for entry in found:
-                    problem = authority.address_problem(host, str(entry["host"]))
+                    problem = authority.address_problem(host, str(entry["host"]), port)
                     if problem is not None:
                         raise RefusedAddressError(problem)
             return found

@@ -1,12 +1,24 @@
 """How many requests a host gets at once: additive increase, multiplicative decrease, as TCP does it."""
 
 import asyncio
+import importlib
 import time
 from collections import deque
 
 _LEAST = 2.0
 _PAUSE = 0.25
 """Seconds between two decreases: all refusals of one burst count once."""
+_UNLIMITED = 1 << 20
+
+
+def open_connections() -> int:
+    """Give how many connections fit into half of the files that this process may have open (macOS allows 256)."""
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:  # Windows, which has no such limit on sockets
+        return _UNLIMITED
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _UNLIMITED if soft == resource.RLIM_INFINITY else max(int(_LEAST), soft // 2)
 
 
 class Limiter:

@@ -18,6 +18,8 @@ from rasteret_refs.objects.failures import Failure, Kind, judge_status
 _CONTENT_RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+)$")
 _PARTIAL = 206
 _OK = 200
+BUFFER = 1024 * 1024
+"""Bytes that a connection may have waiting: with aiohttp's 64 KiB, tiles come in many small steps."""
 _PEEK = 512
 """Bytes of an unwanted body that are read to say what it is."""
 
@@ -28,7 +30,7 @@ class Answer:
 
     failure: Failure | None
     """None: the answer is right."""
-    data: bytes = b""
+    data: bytes | bytearray = b""
     size: int = 0
     """Bytes of the whole object."""
     etag: str | None = None
@@ -95,7 +97,7 @@ async def judge_answer(response: Any, start: int, stop: int | None) -> Answer:
     end = size if stop is None else min(stop, size)
     if (first, last + 1) != (start, end):
         return Answer(failure=_contradiction(f"Content-Range {text!r}"))
-    body = await response.content.read(end - start + 1)
+    body = bytearray()
     while len(body) <= end - start and (more := await response.content.read(end - start + 1 - len(body))):
         body += more
     if len(body) != end - start:
@@ -103,7 +105,7 @@ async def judge_answer(response: Any, start: int, stop: int | None) -> Answer:
     return _taken(body, response, size=size)
 
 
-def _taken(body: bytes, response: Any, *, size: int | None) -> Answer:
+def _taken(body: bytes | bytearray, response: Any, *, size: int | None) -> Answer:
     """Accept a body; `size` None: it is the whole object."""
     return Answer(
         failure=None,

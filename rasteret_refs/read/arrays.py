@@ -114,6 +114,13 @@ class ReferencedArray:
             return "0"
         return SEPARATOR.join(str(i) for i in np.unravel_index(number, self.grid))
 
+    def inside(self, number: int) -> tuple[int, ...]:
+        """Give how much of a chunk lies inside the array, along each dimension."""
+        return tuple(
+            min(chunk, size - number // stride % count * chunk)
+            for size, chunk, stride, count in zip(self.shape, self.chunks, self.strides, self.grid, strict=True)
+        )
+
     @cached_property
     def decoder(self) -> Decoder:
         """How chunks decode, compiled once; it sees chunks as `plane` shapes them.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rasteret_refs.objects.client import Objects
-from rasteret_refs.read.reader import Reader
+from rasteret_refs.read.reader import REQUESTS_IN_FLIGHT, Reader
 from rasteret_refs.refset.opened import OpenedRefset
 from rasteret_refs.refset.trust import authority_of, storage_of
 from rasteret_refs.refset.versions import SourceVersions
@@ -40,5 +40,6 @@ def reader_of(
         `allow` is no list of prefixes.
     """
     authority = authority_of(refset.seal, refset.sha256, refset.location, allow=allow)
-    objects = Objects(storage_of(refset.seal, refset.sha256, storage), authorise=authority)
+    options_of_sources = storage_of(refset.seal, refset.sha256, storage)
+    objects = Objects(options_of_sources, authorise=authority, concurrency=REQUESTS_IN_FLIGHT)
     return Reader(refset, objects, versions=SourceVersions(refset) if check_sources else None, **options)

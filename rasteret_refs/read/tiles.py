@@ -19,6 +19,8 @@ REQUEST_BYTES = 8 * 1024 * 1024
 """Neighbouring tiles are merged up to this size: decoding starts when a request is complete, so smaller ones overlap
 better."""
 
+DECODED_AT_ONCE = 1024 * 1024
+"""Decoded bytes for which it pays to wake a thread: small tiles of a request are decoded by one."""
 
 LARGE_TILE = 64 * 1024 * 1024
 """Decoded bytes from which on a tile's encoded size is looked at before it is asked for."""
@@ -151,6 +153,19 @@ def fetches(wanted: dict[str, list[tuple[ByteRange, Job]]]) -> list[TileFetch]:
     return plans
 
 
+def decodings(jobs: Sequence[Job], buffers: Sequence[Any]) -> list[list[tuple[Job, Any]]]:
+    """Share the tiles of a request out to threads, several small ones each."""
+    parts: list[list[tuple[Job, Any]]] = []
+    held = DECODED_AT_ONCE
+    for job, data in zip(jobs, buffers, strict=True):
+        if held >= DECODED_AT_ONCE:
+            parts.append([])
+            held = 0
+        parts[-1].append((job, data))
+        held += job.array.chunk_bytes
+    return parts
+
+
 _scratch = threading.local()
 
 
@@ -199,12 +214,12 @@ def scatter(job: Job, tile: npt.NDArray[Any]) -> None:
 
 
 def is_whole(job: Job) -> bool:
-    """Tell whether one target takes all pixels of a tile, which can then be decoded in place."""
-    if len(job.targets) != 1:
+    """Tell whether one target takes all pixels of a tile that lie inside the image."""
+    if len(job.targets) != 1 or not job.targets[0].piece.plain:
         return False
     key = job.targets[0].piece.chunk_key
-    return job.targets[0].piece.plain and all(
-        part.start == 0 and part.stop == size for part, size in zip(key, job.array.chunks, strict=True)
+    return all(
+        part.start == 0 and part.stop == size for part, size in zip(key, job.array.inside(job.number), strict=True)
     )
 
 

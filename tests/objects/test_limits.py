@@ -2,8 +2,11 @@
 
 import asyncio
 import concurrent.futures
+import sys
 
-from rasteret_refs.objects import limits
+import pytest
+
+from rasteret_refs.objects import client, limits
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.objects.limits import Limiter
 
@@ -92,3 +95,25 @@ def test_throttling_lowers_what_is_in_flight(server, monkeypatch, tmp_path):
         return next(iter(limiters.values())).limit
 
     assert asyncio.run(go()) < 32
+
+
+def test_no_more_connections_than_half_of_the_files_that_may_be_open(monkeypatch):
+    monkeypatch.setattr(limits, "open_connections", lambda: 3)
+    monkeypatch.setattr(client, "open_connections", limits.open_connections)
+
+    async def go():
+        return Objects(concurrency=512)._limiter("host").limit
+
+    assert asyncio.run(go()) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_the_limit_of_open_files_is_the_process_s_own():
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 300), hard))
+    try:
+        assert limits.open_connections() == min(soft, 300) // 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

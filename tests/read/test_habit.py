@@ -50,6 +50,16 @@ def test_whole_tiles_are_decoded_in_place_and_not_kept(counted, pixels):
     assert len(asked) == 3
 
 
+def test_edge_tiles_are_whole_when_all_of_the_image_in_them_is_read(counted, pixels):
+    reader, asked = counted
+    height, width = pixels.shape[1:]
+    assert height % 128
+    assert width % 128
+    for _ in range(3):
+        np.testing.assert_array_equal(chip(reader, 0, 0, size=max(height, width)), pixels[0])
+    assert len(asked) == 3 * (height // 128 + 1) * (width // 128 + 1)
+
+
 def test_no_cache_is_kept_where_none_is_wanted(refs):
     assert open_reader(refs, tile_cache=0).cache is None
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import warm
-from common import batches
+from common import address, batches
 
 from rasteret_refs.read.engine import open_reader
 from rasteret_refs.read.reader import Window
@@ -11,9 +11,10 @@ TILE_CACHE = None
 
 
 def prepare(job):
-    """Import, and open the reference set."""
+    """Import, open the reference set and, as the other peers do, the store of its objects."""
     warm.up()
     reader = open_reader(job["refs"], tile_cache=TILE_CACHE)
+    reader.objects.connect(address(job, 0))
     return reader, reader.array("factor_1/image")
 
 

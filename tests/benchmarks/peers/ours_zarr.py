@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import warm
+from common import address
 
 from rasteret_refs.read.engine import open_reader
 from rasteret_refs.read.pipeline import open_array
@@ -10,9 +11,11 @@ from rasteret_refs.read.store import ReferenceStore
 
 
 def prepare(job):
-    """Import, and open the array."""
+    """Import, open the array and, as the other peers do, the store of its objects."""
     warm.up()
-    return open_array(ReferenceStore(open_reader(job["refs"])), "factor_1/image")
+    reader = open_reader(job["refs"])
+    reader.objects.connect(address(job, 0))
+    return open_array(ReferenceStore(reader), "factor_1/image")
 
 
 def read(job, prepared):
