@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rasteret_refs.cli.options import given_options, json_option, read_storage, source_options, storage_option
-from rasteret_refs.cli.output import DONE_WITH_FAILURES, print_json, reports_errors
+from rasteret_refs.cli.output import DONE_WITH_FAILURES, counted, print_json, reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ def tell(report: "AppendReport | None", *, as_json: bool) -> None:
     if as_json:
         print_json(report.as_json())
     else:
+        new, asked = counted(len(report.appended), "new scene"), counted(report.requests, "request")
         click.echo(
-            f"{report.out}: {len(report.appended)} new scenes of {report.scenes}, {report.known} known before; "
-            f"{report.requests} requests, {report.bytes / 1024:.0f} KB read, {report.rewritten / 1024:.0f} KB written, "
-            f"{report.seconds:.1f} s"
+            f"{report.out}: {new} of {report.scenes}, {report.known} known before; {asked}, "
+            f"{report.bytes / 1024:.0f} KB read, {report.rewritten / 1024:.0f} KB written, {report.seconds:.1f} s"
         )
         for what, ids in (("late", report.late), ("replaced", report.replaced)):
             if ids:

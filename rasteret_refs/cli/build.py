@@ -15,7 +15,7 @@ from rasteret_refs.cli.options import (
     source_options,
     storage_option,
 )
-from rasteret_refs.cli.output import DONE_WITH_FAILURES, print_facts, print_json, reports_errors
+from rasteret_refs.cli.output import DONE_WITH_FAILURES, counted, print_facts, print_json, reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -118,19 +118,20 @@ def _estimate(source: Any, storage: Mapping[str, Any] | None, given: dict[str, A
     }
     print_facts(facts)
     if found.failures:
-        click.echo(f"{len(found.failures)} scenes cannot be understood", err=True)
+        click.echo(f"{counted(len(found.failures), 'scene')} cannot be understood", err=True)
 
 
 def _tell(report: "BuildReport") -> None:
     if report.duplicates:
-        click.echo(f"{report.duplicates} scenes whose id another scene has are marked in refs:duplicate_of", err=True)
+        twice = counted(report.duplicates, "scene")
+        click.echo(f"{twice} whose id another scene has: marked in refs:duplicate_of", err=True)
     click.echo(
-        f"{report.out}: {report.scenes} scenes, {report.assets} assets, layout {report.layout}; "
-        f"{report.requests} requests, {report.bytes / 1024:.0f} KB, {report.seconds:.1f} s"
+        f"{report.out}: {counted(report.scenes, 'scene')}, {counted(report.assets, 'asset')}, layout {report.layout}; "
+        f"{counted(report.requests, 'request')}, {report.bytes / 1024:.0f} KB, {report.seconds:.1f} s"
     )
     for failure in report.failures[:_SHOWN]:
         click.echo(f"skipped: {type(failure.error).__name__}: {failure.error}", err=True)
     if report.failures:
         rest = len(report.failures) - _SHOWN
         more = f"and {rest} more; " if rest > 0 else ""
-        click.echo(f"{more}{len(report.failures)} failures in {report.out / 'failures.parquet'}", err=True)
+        click.echo(f"{more}{counted(len(report.failures), 'failure')} in {report.out / 'failures.parquet'}", err=True)

@@ -17,7 +17,7 @@ _COMMANDS = {
     "export": "Write the references as one kerchunk JSON file.",
     "info": "Show what a reference set holds.",
     "inspect": "Show the IFDs of a TIFF.",
-    "merge": "Append the scenes of other reference sets.",
+    "merge": "Append the scenes of another reference set.",
     "push": "Publish a reference set below a prefix that never changes.",
     "relocate": "Let references lead to another bucket, mirror or protocol.",
     "split": "Assign scenes or chips to training, validation and testing.",

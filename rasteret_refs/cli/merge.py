@@ -1,4 +1,4 @@
-"""`merge SET OTHER...`: the scenes of other sets into one."""
+"""`merge SET OTHER`: the scenes of another set into one."""
 
 from pathlib import Path
 

@@ -67,12 +67,13 @@ def parse_assets(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) 
 
 
 def parse_pairs(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str] | None:
-    """`NAME=VALUE`; may be repeated."""
+    """`NAME=VALUE`, or as the parameter calls them; may be repeated."""
     pairs = {}
+    form = (parameter.metavar or "NAME=VALUE").removesuffix("...")
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals or not value:
-            raise click.BadParameter(f"{parameter.name}: expected NAME=VALUE, got {text!r}")
+            raise click.BadParameter(f"expected {form}, got {text!r}")
         pairs[name] = value
     return pairs or None
 

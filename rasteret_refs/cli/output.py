@@ -28,7 +28,7 @@ _ARGUMENT = re.compile(
 
 
 def reports_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors of our tree into a message on stderr and exit code 1; Ctrl-C into exit code 130."""
+    """Turn errors of our tree, and of the user's files, into a message and exit code 1; Ctrl-C into exit code 130."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -36,6 +36,11 @@ def reports_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except RasteretRefsError as error:
             click.echo(f"error: {printable(as_options(str(error), _option_names()))}", err=True)
+            sys.exit(FAILED)
+        except OSError as error:
+            if error.filename is None:  # nothing that a user named
+                raise
+            click.echo(f"error: {error.filename}: {error.strerror}", err=True)
             sys.exit(FAILED)
         except KeyboardInterrupt:
             go_on = "; the same command with --resume goes on from here" if "resume" in _option_names() else ""
@@ -79,6 +84,11 @@ def _option_names() -> dict[str, str]:
 def printable(text: str) -> str:
     """Spell out control characters: what a stranger wrote must not move the cursor, hide lines or turn their order."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def print_json(value: Any) -> None:

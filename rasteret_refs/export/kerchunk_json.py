@@ -44,7 +44,7 @@ def export_json(refset: OpenedRefset, out: Path, *, overwrite: bool = False) -> 
         The place cannot be written.
     """
     if out.exists() and not (overwrite and out.is_file()):
-        raise ExistsError(f"{out}: expected no output yet, got an existing one")
+        raise ExistsError(f"{out}: expected no output yet, got an existing one (overwrite=True replaces a file)")
     part = out.with_name(f".{out.name}.part-{os.getpid()}")
     try:
         with part.open("w", encoding="utf-8") as file:

@@ -38,7 +38,7 @@ class SealedSet:
         try:
             document = loads(zmetadata)
             documents, record_size = document["metadata"], int(document["record_size"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise DamagedError(
                 f"{files.location}/{ZMETADATA}: expected kerchunk-Parquet metadata, got {error}"
             ) from error
@@ -78,7 +78,7 @@ class SealedSet:
             Written in a newer format.
         """
         for attempt in range(ATTEMPTS):
-            data = files.read(SEAL)
+            data = _first_read(files)
             digest = hashlib.sha256(data).hexdigest()
             if sha256 is not None and digest != sha256.lower():
                 raise DamagedError(f"{files.location}/{SEAL}: expected the pinned sha256 {sha256}, got {digest}")
@@ -163,6 +163,14 @@ class SealedSet:
         except (ObjectError, RefsetError):
             return None
         return seal if seal != self._current and self.digest in seal.previous else None
+
+
+def _first_read(files: SetFiles) -> bytes:
+    """Return the seal's bytes; where there are none, say what a set is."""
+    try:
+        return files.read(SEAL)
+    except NotFoundError as error:
+        raise NotFoundError(f"{files.location}: expected a reference set, got no {SEAL} there") from error
 
 
 def loads(data: bytes) -> Any:

@@ -15,6 +15,8 @@ from click.testing import CliRunner
 
 import rasteret_refs as rr
 from rasteret_refs.cli import main
+from rasteret_refs.cli.output import as_options
+from rasteret_refs.errors import ExistsError
 from tests.build.test_scan import write_cog
 
 
@@ -62,6 +64,9 @@ def test_build_refuses_an_existing_output_and_replaces_it_when_told_to(cogs, tmp
     refused = invoke("build", *cogs, "-o", out)
     assert refused.exit_code == 1
     assert "x.refs" in refused.stderr
+    assert "--overwrite" in refused.stderr
+    with pytest.raises(ExistsError, match="overwrite=True"):
+        rr.build(cogs[0], out)
     assert (out / "refs.json").read_bytes() == before
     assert invoke("build", *cogs, "-o", out, "--overwrite").exit_code == 0
     assert len(rr.open(out)) == 3
@@ -204,11 +209,65 @@ def test_verify_is_silent_about_a_sound_set_and_fails_on_a_damaged_one(cogs, tmp
     assert "refs.0.parq" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["info", "verify"])
-def test_a_set_that_is_not_there_is_named(tmp_path, command):
-    result = invoke(command, tmp_path / "none.refs")
+EVERY = {
+    "info": [], "verify": [], "audit": [], "cite": [], "annotate": ["labels.csv"], "split": [], "append": ["x.tif"],
+    "merge": ["other.refs"], "drop": ["a"], "relocate": ["/a/=/b/"], "push": ["x", "--version", "1"],
+    "export": ["x.json"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", EVERY)
+@pytest.mark.parametrize("place", ["none.refs", "cogs"])
+def test_what_is_no_reference_set_is_named_by_every_command(cogs, tmp_path, monkeypatch, command, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("id,label\na,1\n")
+    result = invoke(command, place, *EVERY[command])
     assert result.exit_code == 1
-    assert "none.refs" in result.stderr
+    assert f"{place}: expected a reference set" in result.stderr
+
+
+def test_a_copy_that_was_cut_short_is_no_set(cogs, tmp_path):
+    out = tmp_path / "x.refs"
+    invoke("build", *cogs, "-o", out)
+    seal = (out / "refs.json").read_bytes()
+    for content, said in ((b"", "refs.json"), (seal[:100], "refs.json"), (None, "expected a reference set")):
+        (out / "refs.json").unlink()
+        if content is not None:
+            (out / "refs.json").write_bytes(content)
+        result = invoke("info", out)
+        assert result.exit_code == 1
+        assert said in result.stderr
+        (out / "refs.json").write_bytes(seal)
+    (out / "zarr.parq" / ".zmetadata").unlink()
+    result = invoke("info", out)
+    assert result.exit_code == 1
+    assert ".zmetadata" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("message", "spelt"),
+    [
+        ("it exists (overwrite=True replaces it)", "it exists (--overwrite replaces it)"),
+        ("give columns={'href': NAME}; or not", "give --columns href=NAME; or not"),
+        ("collections= and ids= search STAC", "--collections and ids= search STAC"),
+        ("https://h/?overwrite=1 and allow=['s3://a/'] stay", "https://h/?overwrite=1 and allow=['s3://a/'] stay"),
+    ],
+)
+def test_arguments_in_messages_become_the_options_that_a_command_has(message, spelt):
+    options = {"overwrite": "--overwrite", "columns": "--columns", "collections": "--collections"}
+    assert as_options(message, options) == spelt
+
+
+def test_the_export_and_the_demo_name_what_they_cannot_write(cogs, tmp_path):
+    out = tmp_path / "x.refs"
+    invoke("build", *cogs, "-o", out)
+    assert invoke("export", out, tmp_path / "x.json").exit_code == 0
+    again = invoke("export", out, tmp_path / "x.json")
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+    demo = invoke("demo", "--out", "/proc/none")
+    assert demo.exit_code == 1
+    assert "/proc/none" in demo.stderr
 
 
 def test_the_demo_compares_every_pixel():
@@ -233,5 +292,6 @@ def test_ctrl_c_leaves_nothing_behind(cogs, tmp_path, server):
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "interrupted" in errors
+    assert "--resume" in errors
     assert "Traceback" not in errors
     assert [path for path in out.parent.iterdir() if path.suffix != ".lock"] == []

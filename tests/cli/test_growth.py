@@ -26,7 +26,7 @@ def test_append_runs_the_recorded_search_again_and_reports(base, items, server):
     write_items(items, things(server, [0, 1, 2, 5]))
     result = invoke("append", base)
     assert result.exit_code == 0, result.output
-    assert "1 new scenes of 4, 3 known before" in result.stdout
+    assert "1 new scene of 4, 3 known before" in result.stdout
     again = json.loads(invoke("append", base, "--json").stdout)
     assert (again["appended"], again["known"], again["rewritten"]) == (0, 1, 0) or again["appended"] == 0
 
