@@ -51,11 +51,16 @@ bench: install .venv-bench/.installed ## the measured comparisons, at their full
 bench-server: ## nginx with its Lua module, which serves the benchmarks' files (Debian, Ubuntu; needs root)
 	apt-get install -y --no-install-recommends nginx libnginx-mod-http-lua
 
-fuzz: install ## mutated TIFFs (41 seeds × 500), then atheris over parser and codecs, MINUTES of processor time each
-	RASTERET_REFS_SEEDS=41 RASTERET_REFS_MUTATIONS=500 $(PYTEST) -q -s --timeout 7200 tests/trust/test_mutations.py tests/trust/test_findings.py
-	[ -d .venv-fuzz ] || cp -a .venv .venv-fuzz
-	uv pip install -q -p .venv-fuzz/bin/python atheris || .venv-fuzz/bin/python -m pip install -q atheris || true
-	PYTHONPATH=.:codecs .venv-fuzz/bin/python -m tests.trust.fuzz parser codecs --minutes $(MINUTES)
+fuzz: install ## mutated TIFFs (41 seeds × 500) and sets, then atheris over parser, codecs and set reader, MINUTES of processor time each
+	RASTERET_REFS_SEEDS=41 RASTERET_REFS_MUTATIONS=500 RASTERET_REFS_SET_CASES=5000 $(PYTEST) -q -s --timeout 7200 \
+	  tests/trust/test_mutations.py tests/trust/test_findings.py tests/trust/test_set_mutations.py
+	$(MAKE) .venv-fuzz/.installed || { echo "NOT FUZZED: atheris cannot be installed here; only the mutations above ran" >&2; exit 1; }
+	PYTHONPATH=.:codecs .venv-fuzz/bin/python -m tests.trust.fuzz parser codecs sets --minutes $(MINUTES)
+
+.venv-fuzz/.installed: pyproject.toml requirements.lock .ci/make-venv .ci/find-python
+	python=$$(.ci/find-python) && .ci/make-venv .venv-fuzz "$$python" -r requirements.lock -e . atheris
+	.venv-fuzz/bin/python -c "import atheris"
+	touch $@
 
 faults: install ## 5,000 faulty responses, storms of 503 over 2,000 files and tiles, damaged, changed and hostile sets
 	RASTERET_REFS_FAULTS=5000 RASTERET_REFS_STORM=2000 $(PYTEST) -q -s --timeout 7200 tests/trust/test_faults.py

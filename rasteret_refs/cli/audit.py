@@ -7,6 +7,7 @@ import click
 
 from rasteret_refs.cli.options import json_option, read_storage, storage_option
 from rasteret_refs.cli.output import FAILED, print_facts, print_json, print_table, reports_errors
+from rasteret_refs.errors import RefsetError
 
 
 @click.command("audit")
@@ -19,7 +20,14 @@ def command(location: str, *, sha256: str | None, as_json: bool, storage_file: P
     """Tell what SET could make a reader touch; only the set's own files are read. Exit code 1 with findings."""
     from rasteret_refs.collection import Collection
 
-    found = Collection(location, storage=read_storage(storage_file), sha256=sha256).audit()
+    try:
+        found = Collection(location, storage=read_storage(storage_file), sha256=sha256).audit()
+    except RefsetError as error:  # so hostile or damaged that it does not open: that is what the audit found
+        if not as_json:
+            raise
+        finding = {"kind": "damage", "where": location, "what": f"{type(error).__name__}: {error}"}
+        print_json({"location": location, "sha256": None, "findings": [finding]})
+        sys.exit(FAILED)
     if as_json:
         print_json(found.as_json())
     else:

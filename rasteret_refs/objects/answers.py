@@ -66,8 +66,9 @@ def checked(
     if wanted.size is not None and size != wanted.size:
         detail = f"an object of {size} bytes instead of {wanted.size}: it has changed since it was indexed"
         return Failure(kind=Kind.FINAL, error=ChangedError, detail=detail)
-    if wanted.etag is not None and etag is not None and etag != wanted.etag:
-        detail = f"ETag {etag} instead of {wanted.etag}: it has changed since it was indexed"
+    if wanted.etag is not None and etag != wanted.etag:
+        came = "no ETag" if etag is None else f"ETag {etag}"
+        detail = f"{came} instead of {wanted.etag}: it has changed since it was indexed"
         return Failure(kind=Kind.FINAL, error=ChangedError, detail=detail)
     when = None if modified is None else modified.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if wanted.etag is None and wanted.modified is not None and when is not None and when != wanted.modified:

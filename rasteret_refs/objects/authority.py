@@ -72,8 +72,8 @@ class Authority:
         problem = self.problem(url)
         if problem is not None:
             raise UnauthorisedSourceError(
-                f"{self.name}: expected sources that may be read, got {url}: {problem}; "
-                f"if you trust it, allow={[_consent(url)]!r}"
+                f"{self.name}: expected sources that may be read, got {_shown(url)}: {problem}; "
+                f"if you trust it, allow={[_consent(_shown(url))]!r}"
             )
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
@@ -93,8 +93,8 @@ class Authority:
         return None if self.trusted else foreign_problem(url)
 
     def is_allowed(self, url: str) -> bool:
-        """Tell whether the caller allows a URL explicitly."""
-        return any(below(url, prefix) for prefix in self.allow) and not _has_dots(url)
+        """Tell whether the caller allows a URL explicitly: below a prefix, and not out of it again."""
+        return any(below(url, prefix) for prefix in self.allow) and not _has_dots(url) and not _has_controls(url)
 
     def redirection_problem(self, origin: str, target: str) -> str | None:
         """Say why a redirection may not be followed; None where it may."""
@@ -111,9 +111,9 @@ class Authority:
             return None
         return f"it leads to another host than {source.hostname}"
 
-    def address_problem(self, host: str, address: str) -> str | None:
+    def address_problem(self, host: str, address: str, port: int) -> str | None:
         """Say why no connection to an address may be made on behalf of a host's name; None where it may."""
-        if any(_names_host(prefix, host) for prefix in self.allow):
+        if any(_names_host(prefix, host, port) for prefix in self.allow):
             return None
         return None if is_public(address) else f"{host} is {address}, which is no public address"
 
@@ -125,7 +125,7 @@ def foreign_problem(url: str) -> str | None:
     scheme = url.partition("://")[0].lower()
     if scheme not in REMOTE_SCHEMES:
         return f"the scheme {scheme} is none of those that a set may use"
-    if _has_dots(url) or "\\" in url or any(ord(character) < 33 for character in url):  # noqa: PLR2004 - controls, space
+    if _has_dots(url) or _has_controls(url):
         return "its path has dotted segments, backslashes or control characters"
     rest = url.partition("://")[2].partition("/")[0]
     if scheme not in {"http", "https"}:
@@ -182,8 +182,24 @@ def _host_lowered(url: str) -> str:
 def _has_dots(url: str) -> bool:
     """Tell whether a path goes up or stays, written plainly or escaped (once or twice)."""
     path = url.partition("://")[2] if "://" in url else url
-    plain = unquote(unquote(path.partition("?")[0]))
+    if url.lower().startswith(("http:", "https:")):  # elsewhere a question mark is a letter like any other
+        path = path.partition("?")[0]
+    plain = unquote(unquote(path))
     return any(segment in {".", ".."} for segment in plain.replace("\\", "/").split("/"))
+
+
+def _has_controls(url: str) -> bool:
+    """Tell whether a URL holds what parsers drop or turn: with a tab between them, two dots are `..` to many.
+
+    Names of local files may have all of it.
+    """
+    return is_url(url) and ("\\" in url or any(character <= " " or character == "\x7f" for character in url))
+
+
+def _shown(url: str) -> str:
+    """Give a URL as messages may show it: without query and fragment, which may hold a secret, and printable."""
+    plain = re.split(r"[?#]", url, maxsplit=1)[0] if "://" in url else url
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in plain)
 
 
 def _looks_like_address(host: str) -> bool:
@@ -192,9 +208,13 @@ def _looks_like_address(host: str) -> bool:
     return ":" in host or last.isdecimal() or last.startswith("0x")
 
 
-def _names_host(prefix: str, host: str) -> bool:
-    """Tell whether a prefix of the caller's is below this very host."""
-    return prefix.lower().startswith(("http://", "https://")) and urlsplit(prefix).hostname == host.lower().strip("[]")
+def _names_host(prefix: str, host: str, port: int) -> bool:
+    """Tell whether a prefix of the caller's is below this very host and port."""
+    if not prefix.lower().startswith(("http://", "https://")):
+        return False
+    parts = urlsplit(prefix)
+    usual = 443 if parts.scheme == "https" else 80
+    return parts.hostname == host.lower().strip("[]") and (parts.port or usual) == port
 
 
 def _consent(url: str) -> str:

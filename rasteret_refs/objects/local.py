@@ -23,7 +23,10 @@ def read_range(path: str, start: int, stop: int, *, etag: str | None = None, siz
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
-            _check_unchanged(path, os.fstat(descriptor), etag, size)
+            status = os.fstat(descriptor)
+            _check_unchanged(path, status, etag, size)
+            if stop > status.st_size:  # before memory is taken for bytes that are not there
+                raise ResponseError(f"{expected}, but the object has only {status.st_size}")
             data = _read(descriptor, start, stop)
         finally:
             os.close(descriptor)

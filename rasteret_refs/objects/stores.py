@@ -46,7 +46,7 @@ def options_for(url: str, storage: Mapping[str, Any]) -> tuple[str, Mapping[str,
     SourceError
         For options of another form.
     """
-    fitting = [prefix for prefix in storage if url.startswith(prefix)]
+    fitting = [prefix for prefix in storage if url.startswith(prefix) and _ends_segment(url, prefix)]
     if not fitting:
         return "", {}
     prefix = max(fitting, key=len)
@@ -61,6 +61,11 @@ def options_for(url: str, storage: Mapping[str, Any]) -> tuple[str, Mapping[str,
     if not isinstance(options, Mapping):
         raise SourceError(f"storage options of {prefix!r}: expected a mapping, got {type(options).__name__}")
     return prefix, options
+
+
+def _ends_segment(url: str, prefix: str) -> bool:
+    """Tell whether a prefix ends where a part of the URL does: options of one host are not another's that begins so."""
+    return not prefix or prefix[-1] == "/" or url[len(prefix) : len(prefix) + 1] in {"", "/", "?"}
 
 
 def open_store(location: Location, options: Mapping[str, Any]) -> Any:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from rasteret_refs.errors import DamagedError, RasteretRefsError
 from rasteret_refs.objects.authority import below, foreign_problem
 from rasteret_refs.refset.documents import CODECS, check_codecs
 from rasteret_refs.refset.hints import unsafe_hints
-from rasteret_refs.refset.layout import check_name
+from rasteret_refs.refset.layout import SEAL, TILES, check_name
 from rasteret_refs.refset.opened import OpenedRefset
 from rasteret_refs.refset.secrets import SECRET_OPTIONS, is_secret_option, redacted, secret_in_url
 from rasteret_refs.refset.trust import was_written_here
@@ -38,7 +37,7 @@ class Finding:
     """Something that whoever opens the set should know."""
 
     kind: str
-    """`source`, `prefix`, `secret`, `codec`, `size`, `outside`, `hint`, `name`, `damage`."""
+    """`source`, `prefix`, `secret`, `codec`, `size`, `outside`, `hint`, `name`, `extra`, `damage`."""
     where: str
     what: str
 
@@ -129,6 +128,7 @@ def audit(refset: OpenedRefset) -> Audit:
             "secret" if secret else "hint", "refs.json", f"the storage hint {hint} is not taken over by our reader"
         )
     _audit_texts(refset, tally)
+    _audit_files(refset, tally)
     return Audit(
         location=refset.location,
         sha256=refset.sha256,
@@ -145,17 +145,28 @@ def audit(refset: OpenedRefset) -> Audit:
     )
 
 
+def _audit_files(refset: OpenedRefset, tally: _Tally) -> None:
+    """Look for names that readers misread, files that nobody sealed, and damage to what was not read until here."""
+    for path in sorted({key.rpartition("/")[0] for key in refset.metadata} - {""}):
+        try:
+            for part in path.split("/"):
+                check_name(part, path)
+        except RasteretRefsError as error:
+            tally.note("name", path, str(error))
+    try:
+        refset.tiles()
+    except DamagedError as error:
+        tally.note("damage", TILES, str(error))
+    for name in sorted((refset.sealed.files.names() or set()) - refset.seal.all_files().keys() - {SEAL}):
+        tally.note("extra", name, "it lies in the set, but the seal does not name it")
+
+
 def _audit_array(refset: OpenedRefset, path: str, sizes: Mapping[str, int | None], tally: _Tally) -> None:
     """Look at one array: its name, codecs, chunk size and references."""
     document = refset.metadata.get(f"{path}/.zarray")
     if document is None:
         tally.note("damage", path, "it has references, but no metadata")
         return
-    for part in path.split("/"):
-        try:
-            check_name(part, path)
-        except RasteretRefsError as error:
-            tally.note("name", path, str(error))
     tally.codecs.update(_codec_names(document))
     try:
         check_codecs(document, path)
@@ -264,7 +275,7 @@ def _scheme(url: str) -> str:
 def _host(url: str) -> str:
     if "://" not in url or url.startswith("file:"):
         return url.rpartition("/")[0] + "/"
-    return urlsplit(url).netloc.rpartition("@")[2] or url.partition("://")[2].partition("/")[0]
+    return redacted(url).partition("://")[2].partition("/")[0]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """What a set's Zarr metadata may say, whoever wrote it: known codecs, plain dtypes, no more chunks than references."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ CODECS: Final = frozenset({
     "zlib", "zstd", "lzma", "delta", "imagecodecs_lzw", "imagecodecs_packbits",
     *(f"rasteret_refs.{name}" for name in (
         "horizontal_predictor", "floating_point_predictor", "unpack_bits", "mask_bits", "byte_order", "pad",
-        "band_first", "complex_int", "fill_order", "jpeg", "webp", "jpegxl", "jpeg2000", "lerc", "ccitt",
+        "band_first", "complex_int", "fill_order", "jpeg", "webp", "jpegxl", "jpeg2000", "lerc", "lzw", "ccitt",
         "thunderscan", "next_rle",
     )),
 })  # fmt: skip
@@ -22,6 +23,12 @@ DIMENSIONS: Final = "_ARRAY_DIMENSIONS"
 
 LARGEST_CHUNK: Final = 1 << 31
 """Bytes of a decoded chunk."""
+
+MOST_CODECS: Final = 16
+"""Codecs of one array: TIFF's longest chains have seven."""
+
+_ITEM_BYTES: Final = re.compile(r"[<>|=]?([biufcSU])([0-9]{1,10})\Z")
+_DOCUMENTS: Final = frozenset({".zarray", ".zattrs", ".zgroup"})
 
 
 def check_codecs(zarray: Mapping[str, Any], path: str) -> None:
@@ -59,8 +66,11 @@ def check_documents(documents: Mapping[str, Any], seal: Seal, location: str) -> 
         Naming the array. Asking such an array for its pixels would take memory or time without end.
     """
     for key, document in documents.items():
+        if not isinstance(key, str) or key.rpartition("/")[2] not in _DOCUMENTS or _leaves(key):
+            raise DamagedError(f"{location}: expected documents of groups and arrays, got one of {key!r}")
         if not isinstance(document, Mapping):
             raise DamagedError(f"{location}: {key}: expected an object of JSON, got {type(document).__name__}")
+    for key, document in documents.items():
         if key.endswith(".zattrs"):
             _check_attributes(document, f"{location}: {key}")
         if not key.endswith(".zarray"):
@@ -73,14 +83,26 @@ def check_documents(documents: Mapping[str, Any], seal: Seal, location: str) -> 
             count = math.prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
             sound = all(size >= 0 for size in shape) and all(chunk > 0 for chunk in chunks)
             sound = sound and (dims is None or len(dims) == len(shape))
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise DamagedError(f"{location}: {key}: expected Zarr v2 array metadata, got {error!r}") from error
         sealed = len(seal.records.get(path, ())) * seal.record_size
-        if not sound or count > sealed or math.prod(chunks) > LARGEST_CHUNK:
+        if not sound or count > sealed or math.prod(chunks) * item_bytes(document["dtype"]) > LARGEST_CHUNK:
             raise DamagedError(
                 f"{location}: {key}: expected at most {sealed} chunks, as many as are sealed, of at most "
-                f"{LARGEST_CHUNK} values, got the shape {shape} in chunks of {chunks} with the dimensions {dims}"
+                f"{LARGEST_CHUNK} bytes, got the shape {shape} in chunks of {chunks} with the dimensions {dims} and "
+                f"the dtype {document['dtype']!r}"
             )
+
+
+def item_bytes(dtype: Any) -> int:
+    """Return the bytes of a value by its dtype's text, without making the dtype; 1 for what is no such text."""
+    found = _ITEM_BYTES.match(dtype) if isinstance(dtype, str) else None
+    return 1 if found is None else int(found[2]) * (4 if found[1] == "U" else 1)
+
+
+def _leaves(key: str) -> bool:
+    """Tell whether a key is no plain path below the set."""
+    return "\\" in key or any(part in {"", ".", ".."} for part in key.split("/"))
 
 
 def _check_attributes(document: Mapping[str, Any], where: str) -> None:
@@ -97,8 +119,8 @@ def _check_attributes(document: Mapping[str, Any], where: str) -> None:
 def _check_codec_list(document: Mapping[str, Any], where: str) -> None:
     """Refuse what is no list of codec configurations; which codecs is for `check_codecs` to say, array by array."""
     filters, compressor = document.get("filters"), document.get("compressor")
-    if filters is not None and not isinstance(filters, list):
-        raise DamagedError(f"{where}: expected a list of filters, got {filters!r}")
+    if filters is not None and not (isinstance(filters, list) and len(filters) < MOST_CODECS):
+        raise DamagedError(f"{where}: expected a list of less than {MOST_CODECS} filters, got {str(filters)[:100]}")
     for config in [*(filters or ()), *(() if compressor is None else (compressor,))]:
         if not isinstance(config, Mapping) or "id" not in config:
             raise DamagedError(f"{where}: expected codecs with an id, got {config!r}")

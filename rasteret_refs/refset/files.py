@@ -1,12 +1,14 @@
 """Where a reference set's own files are read from: a local directory, or a prefix behind any storage."""
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from rasteret_refs.errors import NotFoundError, ObjectError
 from rasteret_refs.objects.location import canonical, is_url
+from rasteret_refs.refset.trees import files_below
 
 
 class SetFiles(Protocol):
@@ -48,16 +50,18 @@ class LocalFiles:
         """See `SetFiles`."""
         path = Path(self.location, name)
         try:
-            return path.read_bytes()
+            if stat.S_ISREG(path.stat().st_mode):
+                return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFoundError(f"{path}: expected a file, got none") from error
         except OSError as error:
             raise ObjectError(f"{path}: expected a readable file, got: {error}") from error
+        # A pipe or a device, by a link perhaps: it would be read for ever.
+        raise ObjectError(f"{path}: expected a file, got something else of that name")
 
     def names(self) -> set[str] | None:
         """See `SetFiles`."""
-        root = Path(self.location)
-        return {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_symlink() or not p.is_dir()}
+        return files_below(Path(self.location))
 
 
 class ObjectFiles:

@@ -14,6 +14,7 @@ from rasteret_refs.refset.layout import FAILURES, SCENES, TILES
 from rasteret_refs.refset.memory import ByteCache
 from rasteret_refs.refset.seal import Seal
 from rasteret_refs.refset.sealed import SealedSet
+from rasteret_refs.refset.tables import cast_to, check_names, check_scenes
 from rasteret_refs.refset.verify import Report, verify
 
 TABLE_BYTES = 64 * 1024 * 1024
@@ -132,7 +133,8 @@ class OpenedRefset:
     def all_scenes(self) -> pa.Table:
         """The scene table with dropped scenes, marked in `refs:dropped` once there are any."""
         if self._scenes is None:
-            table = read_table(pa.BufferReader(self._sealed.read(SCENES)), f"{self.location}/{SCENES}")
+            name = f"{self.location}/{SCENES}"
+            table = check_scenes(read_table(pa.BufferReader(self._sealed.read(SCENES)), name), name)
             self._scenes = table if self._sealed.is_current else self._known(table)
         return self._scenes
 
@@ -140,13 +142,16 @@ class OpenedRefset:
         """Return the table of labels by tile, or None."""
         if not self._sealed.has(TILES):
             return None
-        return read_table(pa.BufferReader(self._sealed.read(TILES)), f"{self.location}/{TILES}")
+        table = read_table(pa.BufferReader(self._sealed.read(TILES)), f"{self.location}/{TILES}")
+        check_names(table.schema, f"{self.location}/{TILES}")
+        return table
 
     def failures(self) -> pa.Table:
         """Return what could not be referenced; empty where all could."""
         if not self._sealed.has(FAILURES):
             return FAILURES_SCHEMA.empty_table()
-        return read_table(pa.BufferReader(self._sealed.read(FAILURES)), f"{self.location}/{FAILURES}")
+        name = f"{self.location}/{FAILURES}"
+        return cast_to(read_table(pa.BufferReader(self._sealed.read(FAILURES)), name), FAILURES_SCHEMA, name)
 
     def verify(self) -> Report:
         """Check every file against the seal.

@@ -13,6 +13,13 @@ from rasteret_refs.refset.secrets import refuse_secrets_within
 _BODY_END: Final = b"\n}\n"
 _SIGNATURE_START: Final = b',\n "sha256": "'
 
+MOST_RECORDS: Final = 1 << 24
+"""References that a record file may have: a hundred times what is written."""
+_KINDS: Final[Mapping[str, Any]] = {
+    "format": str, "format_version": int, "versions": Mapping, "layout": str, "record_size": int, "sources": list,
+    "storage": Mapping, "previous": list, "recipe": Mapping, "files": Mapping, "manifests": Mapping,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileHash:
@@ -139,6 +146,7 @@ class Seal:
                     f"{location}: expected format version {FORMAT_VERSION} or older, got {version}, "
                     f"written by {document.get('versions')}; a newer rasteret_refs reads it"
                 )
+            _check_kinds(document)
             return cls(
                 format_version=version,
                 versions=document["versions"],
@@ -151,7 +159,7 @@ class Seal:
                 files={_inside(path): _from_text(text) for path, text in document["files"].items()},
                 records={_inside(path): tuple(map(_from_text, table)) for path, table in document["manifests"].items()},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise DamagedError(f"{location}/{SEAL}: expected a seal, got a document without it: {error}") from error
 
 
@@ -178,6 +186,20 @@ def _common_directory(directories: list[str]) -> str:
     first, last = min(directories), max(directories)
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[: first.rfind("/", 0, length) + 1] if length < len(first) else first
+
+
+def _check_kinds(document: Mapping[str, Any]) -> None:
+    """Refuse values of other kinds than a seal has; what they say is for others to judge."""
+    for name, kind in _KINDS.items():
+        if not isinstance(document[name], kind) or isinstance(document[name], bool):
+            raise TypeError(f"{name} is {str(document[name])[:100]!r}")
+    texts = [*document["sources"], *document["previous"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("sources or previous are no texts")
+    if not 1 <= document["record_size"] <= MOST_RECORDS:
+        raise ValueError(f"record_size is {document['record_size']}")
+    if not all(isinstance(options, str | Mapping) for options in document["storage"].values()):
+        raise TypeError("storage hints are neither texts nor objects")
 
 
 def _signature(body: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from rasteret_refs.errors import RefsetError
 
@@ -27,7 +27,8 @@ SECRET_OPTIONS: Final = re.compile(
 CONTAINER_SCHEMES: Final = frozenset({"abfs", "abfss", "wasb", "wasbs"})
 """Schemes that write the container where others write the user: `abfss://container@account…`."""
 
-
+_PARAMETERS: Final = re.compile(r"[?#]")
+"""What comes behind is a query or a fragment; by text alone, for a stranger's URL need not be one that parsers take."""
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
@@ -43,10 +44,12 @@ def secret_in_url(url: str) -> str | None:
     """
     if "://" not in url or not ("?" in url or "@" in url or "#" in url):
         return None
-    parts = urlsplit(url)
-    if "@" in parts.netloc and (parts.scheme not in CONTAINER_SCHEMES or parts.password is not None):
+    scheme, _, rest = url.partition("://")
+    plain, *parameters = _PARAMETERS.split(rest)
+    user, at, _ = plain.partition("/")[0].rpartition("@")
+    if at and (scheme.lower() not in CONTAINER_SCHEMES or ":" in user):
         return "user information"
-    for text in (parts.query, parts.fragment):
+    for text in parameters:
         for name, _ in parse_qsl(text, keep_blank_values=True):
             lowered = name.lower()
             if lowered in SECRET_PARAMETERS or lowered.startswith(SECRET_PREFIXES):
@@ -58,8 +61,9 @@ def redacted(url: str) -> str:
     """Return a URL without user information, query and fragment, fit for a message."""
     if "://" not in url:
         return url
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    scheme, _, rest = url.partition("://")
+    host, slash, path = _PARAMETERS.split(rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def redacted_text(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Coverage-guided fuzzing (atheris) of the parser and the codecs, bounded by processor time.
+"""Coverage-guided fuzzing (atheris) of the parser, the codecs and the reader of sets, bounded by processor time.
 
-python -m tests.trust.fuzz parser codecs --minutes 20
+python -m tests.trust.fuzz parser codecs sets --minutes 20
 
 Each target runs in a process of its own with the project's modules instrumented. A finding (a foreign exception, a
 crash of a C library, more than the time or memory that a case may take) is kept as a file below the output directory;
@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+CANNOT_FUZZ = 2
+"""Exit code where nothing was fuzzed."""
 SECONDS_A_CASE = 5
 """Instrumented code runs several times slower than the real one, for which one second is promised."""
 MEMORY_A_CASE = 256 * 1024
@@ -68,7 +70,25 @@ def codecs_target() -> "tuple[object, list[bytes]]":
     return one, [bytes([number % 256]) + chain.encoded for number, chain in enumerate(known)]
 
 
-TARGETS = {"parser": parser_target, "codecs": codecs_target}
+def sets_target() -> "tuple[object, list[bytes]]":
+    """Give what is called with each input: its first byte chooses a file of a set, the others take its place."""
+    from tests.trust.set_cases import REPLACED, base_files, plain_form, use, with_file
+
+    base_files()  # written and read once, before memory counts
+    meter = _Meter()
+
+    def one(data: bytes) -> None:
+        if data:
+            use(with_file(REPLACED[data[0] % len(REPLACED)], data[1:]))
+            meter.check()
+
+    seeds = []
+    for number, name in enumerate(REPLACED):
+        seeds += [bytes([number]) + data for data in {plain_form(name), base_files()[name]}]
+    return one, seeds
+
+
+TARGETS = {"parser": parser_target, "codecs": codecs_target, "sets": sets_target}
 
 
 def _fuzz_here(name: str, directory: Path, seconds: int, seed: int) -> None:
@@ -131,20 +151,23 @@ def _campaign(name: str, directory: Path, minutes: float) -> int:
 def main() -> int:
     """Run campaigns one after the other; 1 where anything was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", default=list(TARGETS), choices=[*TARGETS, []])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; default: all")
     parser.add_argument("--minutes", type=float, default=20.0, help="processor minutes for each target")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--here", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.targets = options.targets or list(TARGETS)
+    if unknown := sorted(set(options.targets) - TARGETS.keys()):
+        parser.error(f"expected targets of {', '.join(TARGETS)}, got {', '.join(unknown)}")
     if options.here:
         _fuzz_here(options.targets[0], options.out, options.here, options.seed)
         return 0
     try:
         import atheris  # noqa: F401 - only whether it is there
     except ImportError as error:
-        print(f"skipped: atheris cannot be imported here ({error})")
-        return 0
+        print(f"NOT FUZZED: atheris cannot be imported here ({error}); pip install atheris", file=sys.stderr)
+        return CANNOT_FUZZ
     out = options.out or Path(tempfile.mkdtemp(prefix=f"fuzz-{time.strftime('%Y%m%d')}-"))
     with contextlib.suppress(OSError):
         os.nice(10)

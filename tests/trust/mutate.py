@@ -42,6 +42,11 @@ def mutated(data: bytes, source: random.Random) -> bytes:
     return bytes(out)
 
 
+def mutated_anywhere(data: bytes, source: random.Random) -> bytes:
+    """Change bytes of any file at one place."""
+    return bytes(_change_anywhere(bytearray(data), source)) if len(data) > 16 else data
+
+
 def _entries(data: bytes) -> list[tuple[int, str, bool]]:
     """Places of all entries of the main chain: (offset, byte order, BigTIFF)."""
     order = "<" if data[:2] == b"II" else ">"

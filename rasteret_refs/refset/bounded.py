@@ -1,0 +1,93 @@
+"""Parquet of strangers, read within bounds: a few kilobytes may claim to be a billion rows, or a terabyte."""
+
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rasteret_refs.errors import DamagedError
+from rasteret_refs.refset.parquet_footer import Column, read_footer
+
+MOST_ROWS: Final = 1 << 27
+"""Rows of a table: 134 million scenes or tiles."""
+LARGEST_RATIO: Final = 1_000
+"""Decoded bytes for one byte of the file, which dictionaries and runs of equal values reach in sound tables …"""
+SMALL: Final = 128 * 1024 * 1024
+"""… and decoded bytes that any file may have."""
+_VALUE: Final = 8
+"""Bytes that a value takes at least, be it null: offsets, indices."""
+
+
+def read_bounded(
+    data: Any, *, columns: list[str] | None = None, rows: int = MOST_ROWS, small: int = SMALL, **options: Any
+) -> pa.Table:
+    """Read a Parquet file in memory, as long as it decodes to no more than a sound one of its size.
+
+    Parameters
+    ----------
+    data
+        The file's bytes, or a `pyarrow.BufferReader` of them.
+    columns
+        Those to read; None: all.
+    rows
+        Rows that it may have.
+    small
+        Decoded bytes that it may have whatever its size.
+    **options
+        Of `pyarrow.parquet.ParquetFile`.
+
+    Raises
+    ------
+    DamagedError
+        More rows or more decoded bytes: it can only be a bomb.
+    pyarrow.ArrowException, OSError, ValueError
+        It is no sound Parquet file.
+    """
+    source = data if isinstance(data, pa.NativeFile) else pa.BufferReader(data)
+    size = source.size()
+    footer = read_footer(memoryview(source.read_buffer()))
+    most = max(small, size * LARGEST_RATIO)
+    claimed = sum(column.stored + column.values * _VALUE for column in footer.columns.values())
+    if not 0 <= footer.rows <= rows or claimed > most:
+        raise DamagedError(
+            f"expected at most {rows} rows and {most} decoded bytes of a file of {size}, got one that claims "
+            f"{footer.rows} rows and {claimed} bytes"
+        )
+    plain = {name: column for name, column in footer.columns.items() if name not in options.get("read_dictionary", ())}
+    doubtful = {name: column for name, column in plain.items() if column.values * column.stored > most}
+    if doubtful:
+        _measure(source, doubtful, footer.rows, most)
+    return pq.ParquetFile(source, **options).read(columns=columns, use_threads=columns is None)
+
+
+def _measure(source: Any, doubtful: dict[str, Column], rows: int, most: int) -> None:
+    """Decode columns whose values could repeat a long text without end, in forms that do not, and add them up."""
+    repeated = [name for name, column in doubtful.items() if not column.prefixed]
+    total = 0
+    if repeated:
+        table = pq.ParquetFile(source, read_dictionary=repeated).read(columns=repeated)
+        total += sum(_decoded(column) for column in table.columns)
+    for name, column in doubtful.items():
+        if column.prefixed and total <= most:
+            a_row = max(column.stored * max(column.values // max(rows, 1), 1), 1)
+            for batch in pq.ParquetFile(source).iter_batches(max(SMALL // a_row, 1), columns=[name]):
+                total += batch.nbytes
+                if total > most:
+                    break
+    if total > most:
+        raise DamagedError(f"expected at most {most} decoded bytes of a file of {source.size()}, got texts of {total}")
+
+
+def _decoded(values: pa.ChunkedArray | pa.Array) -> int:
+    """Bytes that texts have once each stands for itself, at any depth; those of other values count nothing."""
+    if isinstance(values, pa.ChunkedArray):
+        return sum(_decoded(chunk) for chunk in values.chunks)
+    if pa.types.is_struct(values.type):
+        return sum(_decoded(values.field(number)) for number in range(values.type.num_fields))
+    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        return _decoded(values.values)
+    if not pa.types.is_dictionary(values.type):
+        return 0
+    lengths = pc.take(pc.cast(pc.binary_length(values.dictionary), pa.int64()), values.indices)
+    return int(pc.sum(lengths).as_py() or 0)
