@@ -1,5 +1,7 @@
 """Parquet of strangers, read within bounds: a few kilobytes may claim to be a billion rows, or a terabyte."""
 
+import os
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -22,12 +24,12 @@ _VALUE: Final = 8
 def read_bounded(
     data: Any, *, columns: list[str] | None = None, rows: int = MOST_ROWS, small: int = SMALL, **options: Any
 ) -> pa.Table:
-    """Read a Parquet file in memory, as long as it decodes to no more than a sound one of its size.
+    """Read a Parquet file, as long as it decodes to no more than a sound one of its size.
 
     Parameters
     ----------
     data
-        The file's bytes, or a `pyarrow.BufferReader` of them.
+        The file's bytes, a `pyarrow.BufferReader` of them, or its path.
     columns
         Those to read; None: all.
     rows
@@ -44,6 +46,7 @@ def read_bounded(
     pyarrow.ArrowException, OSError, ValueError
         It is no sound Parquet file.
     """
+    data = Path(data).read_bytes() if isinstance(data, str | os.PathLike) else data
     source = data if isinstance(data, pa.NativeFile) else pa.BufferReader(data)
     size = source.size()
     footer = read_footer(memoryview(source.read_buffer()))
