@@ -20,7 +20,12 @@ _UNIT_COLUMNS = np.concatenate([_ALONG, np.ones(_EDGE_POINTS), 1.0 - _ALONG, np.
 _UNIT_ROWS = np.concatenate([np.zeros(_EDGE_POINTS), _ALONG, np.ones(_EDGE_POINTS), 1.0 - _ALONG, [0.0]])
 _STRAIGHT = 1e-3
 """Share of a footprint's extent by which its edges may differ from the true ones: 110 m for a Sentinel-2 tile. Corners
-are exact."""
+are exact to `_GRAIN`."""
+_GRAIN = 2.0**-20
+"""Degrees, 0.1 m: corners are multiples of it (or of less, for small images). The bits below say nothing of a scene,
+and cannot be compressed: they were half of the scene table, which every append writes anew."""
+_FINEST = 2.0**-12
+"""Share of an image's shorter side that corners are moved by at most."""
 _JUMP = 180.0
 """Degrees between two neighbouring points of an edge that mean: the antimeridian lies between them."""
 _POLYGON, _MULTIPOLYGON = 3, 6
@@ -148,11 +153,21 @@ def _clip(ring: Ring, *, keep_west: bool) -> Ring:
 def _wkb(rings: Sequence[Ring]) -> bytes:
     """OGC 06-103r4 section 8.2: little-endian polygons of one ring each."""
     polygons = [
-        struct.pack("<BIII", 1, _POLYGON, 1, len(ring)) + np.ascontiguousarray(ring, "<f8").tobytes() for ring in rings
+        struct.pack("<BIII", 1, _POLYGON, 1, len(ring)) + np.ascontiguousarray(_rounded(ring), "<f8").tobytes()
+        for ring in rings
     ]
     if len(polygons) == 1:
         return polygons[0]
     return struct.pack("<BII", 1, _MULTIPOLYGON, len(polygons)) + b"".join(polygons)
+
+
+def _rounded(ring: Ring) -> Ring:
+    """The ring with corners on multiples of a power of two; those on whole degrees stay."""
+    extent = float(np.ptp(ring, axis=0).min())
+    if not extent > 0.0:
+        return ring
+    grain = min(_GRAIN, 2.0 ** np.floor(np.log2(extent * _FINEST)))
+    return np.asarray(np.round(ring / grain) * grain)
 
 
 @lru_cache(maxsize=256)

@@ -105,7 +105,7 @@ def _only_grid(reader: "Reader", view: View, factor: int) -> str | None:
             f"expected group= to name one of {grids[:_SHOWN]}{more}: the scenes lie in {len(grids)} grids; `groups` "
             "lists them"
         )
-    return grids[0] or None if grids else None
+    return grids[0] if grids else None  # "": the grid at the root
 
 
 def _rows(reader: "Reader", view: View, path: str) -> npt.NDArray[np.int64] | None:

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rasteret_refs.errors import DamagedError, RefsetError
+from rasteret_refs.refset.bounded import read_bounded
 from rasteret_refs.refset.columns import column, timestamps
+from rasteret_refs.refset.encodings import column_encodings
 from rasteret_refs.refset.secrets import redacted_text, refuse_secrets
 from rasteret_refs.refset.wkb import WkbSummary, summarise
 from rasteret_refs.virtual.values import Placement
@@ -56,6 +58,8 @@ DROPPED: Final = "refs:dropped"
 """Column that marks dropped scenes; there only once a scene was dropped. Their place on the scene axis stays."""
 
 ROW_GROUP: Final = 10_000
+COMPRESSION_LEVEL: Final = 12
+"""Every append writes the whole table anew, so its size counts; it is small, so the time does not."""
 
 
 def scene_table(
@@ -217,7 +221,9 @@ def read_table(source: Any, name: str) -> pa.Table:
         Not Parquet, or a page differs from its checksum.
     """
     try:
-        return pq.ParquetFile(source, page_checksum_verification=True).read()
+        return read_bounded(source, page_checksum_verification=True)
+    except DamagedError as error:
+        raise DamagedError(f"{name}: {error}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedError(f"{name}: expected a Parquet table with sound pages, got: {error}") from error
 
@@ -226,11 +232,14 @@ def _table_bytes(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     statistics = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
     covering = [f"bbox.{name}" for name in BBOX.names] if "bbox" in table.schema.names else []
+    dictionaries, encodings = column_encodings(table)
     with pq.ParquetWriter(
         sink,
         table.schema,
         compression="zstd",
-        compression_level=3,
+        compression_level=COMPRESSION_LEVEL,
+        use_dictionary=dictionaries,
+        column_encoding=encodings,
         write_page_checksum=True,
         write_statistics=[*statistics, *covering],
         store_schema=False,  # Arrow's own copy of the schema costs more than all else of a small table

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rasteret_refs.errors import RefsetError
+from rasteret_refs.refset.bounded import read_bounded
+from rasteret_refs.refset.seal import MOST_RECORDS
 from rasteret_refs.virtual.values import ChunkManifest
 
 RECORD_SIZES: Final = (10_000, 25_000, 50_000, 100_000)
@@ -25,10 +27,13 @@ RECORD_FILES: Final = 125
 an append rewrites the last record file of each array."""
 STACKED_FILES: Final = 194
 """Bound of all record files of a stacked set together, so that the set has at most 200 files."""
-STACKED_SIZES: Final = (*RECORD_SIZES, 200_000)
-"""References a record file of a stacked set: the greatest only where tens of thousands of scenes ask for it."""
+LARGEST_STACKED: Final = 200_000
+"""References a record file of a stacked set at most: a cold chip reads one such file."""
 COMPRESSION_LEVEL: Final = 9
 """4 % smaller than level 3 at three times the time, little beside the rest; 19 would save 3 % more at ten times."""
+
+_MOST_INLINED: Final = 512 * 1024 * 1024
+"""Bytes of distinct inlined chunks of one record file: uncompressed tiles of nodata shrink to nothing."""
 
 SCHEMA: Final = pa.schema([
     pa.field("path", pa.dictionary(pa.int32(), pa.string()), nullable=False),
@@ -47,13 +52,28 @@ def record_size_for(counts: list[int], *, stacked: bool = False) -> int:
     counts
         Chunks of each array.
     stacked
-        The layout is `stack`: few arrays of very many chunks, so that all their files together are bounded.
+        The layout is `stack`: few arrays of very many chunks, so that all their files together are bounded. Of the
+        sizes that do, one is taken that leaves little in the arrays' last files, which the next append writes anew.
     """
     if stacked:
-        sizes = (size for size in STACKED_SIZES if sum(-(-count // size) for count in counts) <= STACKED_FILES)
-        return next(sizes, STACKED_SIZES[-1])
+        return _stacked_size(np.array(counts, np.int64))
     largest = max(counts, default=0)
     return next((size for size in RECORD_SIZES if largest <= size * RECORD_FILES), RECORD_SIZES[-1])
+
+
+def _stacked_size(counts: npt.NDArray[np.int64]) -> int:
+    large = counts[counts > RECORD_SIZES[0]]
+    bound = STACKED_FILES - (len(counts) - len(large))
+    if (-(-large // RECORD_SIZES[0])).sum() <= bound:
+        return RECORD_SIZES[0]
+    # Sizes of which some array is a multiple, or nearly: little stands in its last file then.
+    parts = np.arange(1, max(bound, 1) + 1)
+    sizes = np.unique([-(-large[:, None] // parts), large[:, None] // parts])
+    sizes = sizes[(sizes >= RECORD_SIZES[0]) & (sizes <= LARGEST_STACKED)]
+    sizes = sizes[(-(-large[:, None] // sizes)).sum(axis=0) <= bound]
+    if not len(sizes):
+        return LARGEST_STACKED
+    return int(sizes[np.argmin((large[:, None] % sizes).sum(axis=0))])
 
 
 def check_manifest(manifest: ChunkManifest, owner: str) -> None:
@@ -161,8 +181,9 @@ def read_record(data: Any) -> pa.Table:
     """
     try:
         # `read_table` would go through a dataset and a pool of threads, which takes longer than such a file.
-        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=["path", "raw"])
-        table = file.read(columns=SCHEMA.names, use_threads=False)
+        table = read_bounded(
+            data, columns=SCHEMA.names, rows=MOST_RECORDS, small=_MOST_INLINED, read_dictionary=["path", "raw"]
+        )
         return table.cast(SCHEMA).combine_chunks()
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise RefsetError(f"expected a record file with the columns {SCHEMA.names}, got: {error}") from error

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Final
 from rasteret_refs.errors import ExistsError, RefsetError
 from rasteret_refs.refset.layout import SEAL
 from rasteret_refs.refset.seal import Seal
+from rasteret_refs.refset.trees import files_below, remove_tree
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
@@ -69,7 +69,7 @@ def staged(out: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[
                 _publish(staging, place)
         finally:
             # Before publishing this is the unfinished set, after an exchange the old one.
-            shutil.rmtree(staging, ignore_errors=True)
+            remove_tree(staging)
 
 
 def check_replaceable(out: Path, *, overwrite: bool) -> None:
@@ -88,11 +88,7 @@ def check_replaceable(out: Path, *, overwrite: bool) -> None:
         )
     if not out.is_dir():
         raise ExistsError(f"{out}: expected a reference set to replace, got a file")
-    present = {
-        path.relative_to(out).as_posix()
-        for path in out.rglob("*")
-        if (path.is_symlink() or not path.is_dir()) and path.name not in _UNIMPORTANT
-    }
+    present = {name for name in files_below(out) if name.rpartition("/")[2] not in _UNIMPORTANT}
     if not present:
         return
     try:
@@ -138,7 +134,7 @@ def _publish(staging: Path, out: Path) -> None:
     except BaseException:
         old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    remove_tree(old)
 
 
 def _tidy(out: Path) -> None:
@@ -147,9 +143,9 @@ def _tidy(out: Path) -> None:
         if not os.path.lexists(out) and (old / SEAL).exists():
             old.rename(out)
         else:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_tree(old)
     for staging in out.parent.glob(f".{_escaped(out.name)}.staging-*"):
-        shutil.rmtree(staging, ignore_errors=True)
+        remove_tree(staging)
 
 
 @contextlib.contextmanager

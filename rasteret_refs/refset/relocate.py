@@ -61,7 +61,17 @@ def relocate(
     successor.replace_sources(
         tuple(sorted(kept | {new for old, new in prefixes.items() if _inside(old, sealed.sources)}))
     )
-    return successor.finish(storage=storage)
+    return successor.finish(storage=storage, recipe=_with_rewriting(sealed.seal.recipe, prefixes))
+
+
+def _with_rewriting(recipe: Mapping[str, Any], prefixes: Mapping[str, str]) -> dict[str, Any]:
+    """Let the recorded search, asked again, give hrefs as the set has them now: else all scenes would seem replaced."""
+    arguments = recipe.get("arguments")
+    if not isinstance(arguments, Mapping):
+        return dict(recipe)
+    older = {old: relocated(new, prefixes) for old, new in (arguments.get("url_rewrite") or {}).items()}
+    rewrite = {**older, **{old: new for old, new in prefixes.items() if old not in older}}
+    return {**recipe, "arguments": {**arguments, "url_rewrite": rewrite}}
 
 
 def _rewritten(table: pa.Table, prefixes: Mapping[str, str], used: set[str]) -> pa.Table | None:

@@ -6,7 +6,9 @@ that opened an older state go on with the new files.
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,20 @@ from rasteret_refs.refset.readback import read_back
 from rasteret_refs.refset.seal import FileHash, Seal, source_prefixes
 from rasteret_refs.refset.sealed import SealedSet
 from rasteret_refs.refset.secrets import refuse_secrets
+from rasteret_refs.refset.trees import make_directories
 from rasteret_refs.refset.trust import note_written
-from rasteret_refs.refset.write import library_versions, write_new
+from rasteret_refs.refset.write import WRITERS, identity, library_versions, write_new
 from rasteret_refs.virtual.values import ChunkManifest, ReferenceSetPlan, VirtualGroup
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Change:
+    """References that several arrays get."""
+
+    manifest: ChunkManifest
+    start: int
+    """Number of the first chunk."""
+    paths: list[str]
 
 
 class Successor:
@@ -73,11 +86,18 @@ class Successor:
             The plan does not continue the arrays that are there, or some reader would misread it.
         """
         self._merge_metadata(plan.groups)
+        changes: dict[Hashable, _Change] = {}
         for path, manifest, start in _changes(plan.groups):
             check_manifest(manifest, f"array {path}")
             refuse_secrets(sorted(set(manifest.urls)), f"array {path}")
             self._sources |= set(source_prefixes(manifest.urls))
-            self._write_tail(path, manifest, start)
+            key = (path if start else None, identity(manifest))  # what is appended to is each array's own
+            changes.setdefault(key, _Change(manifest, start, [])).paths.append(path)
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="rasteret-refs-write") as pool:
+            for change, sealed in zip(changes.values(), pool.map(self._write_tail, changes.values()), strict=True):
+                for path in change.paths:
+                    kept = self._records.get(path, ())[: change.start // self.sealed.record_size]
+                    self._records[path] = (*kept, *sealed)
 
     def replace_table(self, name: str, table: pa.Table) -> None:
         """Write `scenes.parquet`, `tiles.parquet` or `failures.parquet` anew.
@@ -135,14 +155,23 @@ class Successor:
             records=self._records,
             previous=(*self.seal.previous, self.sealed.digest),
         )
-        for name, sealed in seal.all_files().items():
-            if name not in self._written:
-                sealed.check(self.sealed.files.read(name), str(self.base / name))
-                _link(self.base / name, self.directory / name)
+        self._link({name: sealed for name, sealed in seal.all_files().items() if name not in self._written})
         data = seal.to_bytes()
         write_new(self.directory / SEAL, data)
         note_written(FileHash.of(data).sha256, base=self.sealed.digest)
         return seal
+
+    def _link(self, kept: Mapping[str, FileHash]) -> None:
+        """Check files of the base, some at a time, and take them over."""
+        make_directories((self.directory / name).parent for name in kept)
+
+        def take(name: str) -> None:
+            kept[name].check(self.sealed.files.read(name), str(self.base / name))
+            _link(self.base / name, self.directory / name)
+
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="rasteret-refs-link") as pool:
+            for _ in pool.map(take, kept):
+                pass
 
     def _merge_metadata(self, groups: tuple[VirtualGroup, ...]) -> None:
         """Take over the plan's documents; groups above them, which a plan may leave out, are those of the base."""
@@ -150,33 +179,44 @@ class Successor:
             _check_continues(group, self._documents)
         self._documents |= hierarchy_metadata(_with_parents(groups, self._documents))
 
-    def _write_tail(self, path: str, manifest: ChunkManifest, start: int) -> None:
-        """Write the record files from chunk `start` on."""
+    def _write_tail(self, change: "_Change") -> list[FileHash]:
+        """Write the record files from the change's first chunk on, for all arrays that have them."""
         size = self.sealed.record_size
-        first = start // size
-        sealed = list(self._records.get(path, ()))[:first]
-        for number, table in record_tables(manifest, size, start):
+        first, filled = divmod(change.start, size)
+        sealed = []
+        for number, table in record_tables(change.manifest, size, change.start):
             rows = table
-            if number == first and start % size:
-                head = self.sealed.table(path, first).slice(0, start % size)
-                if len(head) != start % size:
-                    raise RefsetError(f"array {path}: expected {start} references to append to, got fewer")
+            if number == first and filled:
+                head = self.sealed.table(change.paths[0], first).slice(0, filled)
+                if len(head) != filled:
+                    raise RefsetError(
+                        f"array {change.paths[0]}: expected {change.start} references to append to, got fewer"
+                    )
                 rows = pa.concat_tables([head, table]).unify_dictionaries().combine_chunks()
-            sealed.append(self._write_record(path, number, rows))
-        self._records[path] = tuple(sealed)
+            data = record_bytes(rows)
+            found = FileHash.of(data)
+            for path in change.paths:
+                if self._sealed_record(path, number) != found:
+                    self._write(record_name(path, number), data)
+            sealed.append(found)
+        return sealed
+
+    def _sealed_record(self, path: str, number: int) -> FileHash | None:
+        """What the base has as this record file: the same bytes are linked, not written."""
+        return dict(enumerate(self.seal.records.get(path, ()))).get(number)
 
     def _write_record(self, path: str, number: int, table: pa.Table) -> FileHash:
-        name = record_name(path, number)
         data = record_bytes(table)
-        (self.directory / name).parent.mkdir(parents=True, exist_ok=True)
-        write_new(self.directory / name, data)
-        self._written.add(name)
+        self._write(record_name(path, number), data)
         return FileHash.of(data)
 
-    def _put(self, name: str, data: Any) -> None:
+    def _write(self, name: str, data: Any) -> None:
         (self.directory / name).parent.mkdir(parents=True, exist_ok=True)
         write_new(self.directory / name, data)
         self._written.add(name)
+
+    def _put(self, name: str, data: Any) -> None:
+        self._write(name, data)
         self._files[name] = FileHash.of(data)
 
 
@@ -222,12 +262,16 @@ def append(
 
 def _changes(groups: tuple[VirtualGroup, ...]) -> Iterator[tuple[str, ChunkManifest, int]]:
     """Give path, references and first chunk of each array and coordinate of a plan."""
+    made: dict[int, ChunkManifest] = {}
     for group in groups:
         for array in group.arrays:
             start = array.start * chunk_count(array.shape[1:], array.chunks[1:])
             yield array_path(group.path, array.name), array.manifest, start
         for coordinate in group.coordinates:
-            yield array_path(group.path, coordinate.name), coordinate_manifest(coordinate), 0
+            manifest = made.get(id(coordinate))  # resolutions share the coordinates of their scenes
+            if manifest is None:
+                manifest = made[id(coordinate)] = coordinate_manifest(coordinate)
+            yield array_path(group.path, coordinate.name), manifest, 0
 
 
 def _with_parents(groups: tuple[VirtualGroup, ...], documents: Mapping[str, Any]) -> list[VirtualGroup]:
@@ -270,7 +314,6 @@ def _check_continues(group: VirtualGroup, documents: Mapping[str, Any]) -> None:
 
 def _link(old: Path, new: Path) -> None:
     """Give a file a second name, or copy it where the file system has no hard links."""
-    new.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(old, new)
     except OSError:

@@ -22,7 +22,7 @@ from rasteret_refs.virtual.values import ChunkManifest, ReferenceSetPlan
 LIBRARIES: Final = ("rasteret-refs", "zarr", "numcodecs", "imagecodecs", "pyarrow")
 """Distributions whose versions the seal records: those that decide what the bytes of a set are and mean."""
 
-_WRITERS: Final = 4
+WRITERS: Final = 4
 """Threads that encode and write record files: no more, for each holds one file's table."""
 
 
@@ -150,8 +150,8 @@ def _write_manifests(
     # Many small arrays are equal (`spatial_ref`, the coordinates of each resolution): each is encoded once.
     paths: dict[Hashable, list[str]] = {}
     for path, manifest in manifests.items():
-        paths.setdefault(_identity(manifest), []).append(path)
-    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="rasteret-refs-write") as pool:
+        paths.setdefault(identity(manifest), []).append(path)
+    with ThreadPoolExecutor(WRITERS, thread_name_prefix="rasteret-refs-write") as pool:
         sealed = pool.map(
             lambda alike: _write_records(directory, alike, manifests[alike[0]], record_size), paths.values()
         )
@@ -159,7 +159,7 @@ def _write_manifests(
     return {path: by_path[path] for path in manifests}
 
 
-def _identity(manifest: ChunkManifest) -> Hashable:
+def identity(manifest: ChunkManifest) -> Hashable:
     """Return what is equal for equal manifests: their contents where all is inlined, else the manifest itself."""
     if manifest.urls or manifest.inline is None:
         return id(manifest)

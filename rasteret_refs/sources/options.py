@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rasteret_refs.sources.hrefs import rewritten
 from rasteret_refs.sources.item_filter import ItemFilter
 from rasteret_refs.sources.rasteret_header import Assumptions
 from rasteret_refs.sources.stac_assets import AssetChoice
@@ -40,7 +41,8 @@ class Options:
         return AssetChoice(self.assets, bands=self.bands, aliases=aliases)
 
     def reader(self, choice: AssetChoice, dataset: Any = None) -> ItemReader:
-        """Reader of items, with the catalog's rewriting below the user's."""
-        rewrite = {**(dataset.url_rewrite if dataset is not None else {}), **self.url_rewrite}
+        """Reader of items; what the catalog rewrites, the user's rules rewrite further (a mirror of a bucket)."""
+        below = dataset.url_rewrite if dataset is not None else {}
+        rewrite = {**{old: rewritten(new, self.url_rewrite) for old, new in below.items()}, **self.url_rewrite}
         consent = Consent(self.storage, dataset.requester_pays) if dataset is not None else self.consent
         return ItemReader(choice=choice, url_rewrite=rewrite, consent=consent)

@@ -12,8 +12,10 @@ PAGE_ITEMS = 100
 """Items asked for a page: what most servers grant."""
 STALE_PAGES = 3
 """Pages in a row without a single new item, after which a server is taken to page for ever."""
-MAXIMUM_ITEMS = 5_000_000
-"""Items that one search may give where no limit is set."""
+MAXIMUM_PAGES = 10_000
+"""Pages that one search may take where no limit is set: a server may as well invent new items for ever."""
+BEYOND_MATCHED = 10
+"""How many times the items that a server says match it may give: some only estimate that number."""
 RETRIES = 5
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between bytes."""
@@ -123,7 +125,7 @@ def _own(value: Any) -> Any:
 def _fresh(pages: Iterator[Mapping[str, Any]], endpoint: str, limit: int | None) -> Iterator[dict[str, Any]]:
     seen: set[int] = set()
     stale = given = 0
-    for page in pages:
+    for number, page in enumerate(pages, 1):
         before = len(seen)
         for item in page.get("features") or ():
             # A page may repeat the end of the one before when items were added meanwhile; an item that was replaced
@@ -136,14 +138,28 @@ def _fresh(pages: Iterator[Mapping[str, Any]], endpoint: str, limit: int | None)
             given += 1
             if given == limit:
                 return
-            if given >= MAXIMUM_ITEMS:
-                raise SourceError(f"{endpoint}: more than {MAXIMUM_ITEMS} items; narrow the search or give a limit")
         stale = stale + 1 if len(seen) == before else 0
-        if stale >= STALE_PAGES:
-            raise SourceError(
-                f"{endpoint}: the server gave {stale} pages in a row that only repeat earlier items: it would page "
-                f"for ever ({given} items so far); give limit={given} to take these"
-            )
+        reason = _endless(page, number, given, stale, bounded=limit is not None)
+        if reason is not None:
+            take = f"give limit={given} to take these" if given else "there are none"
+            raise SourceError(f"{endpoint}: {reason} ({given} items so far); {take}, or narrow the search")
+
+
+def _endless(page: Mapping[str, Any], number: int, given: int, stale: int, *, bounded: bool) -> str | None:
+    """Say why a server is taken to page for ever, after `number` pages; None as long as it is not.
+
+    How many items match stands in `numberMatched` (OGC API - Features), or in `context` (STAC API before 1.0).
+    """
+    if stale >= STALE_PAGES:
+        return f"the server gave {stale} pages in a row that only repeat earlier items: it would page for ever"
+    if bounded:
+        return None
+    matched = page.get("numberMatched", (page.get("context") or {}).get("matched"))
+    if isinstance(matched, int) and given > BEYOND_MATCHED * max(matched, PAGE_ITEMS):
+        return f"the server says that {matched} items match, and gives more and more: it would page for ever"
+    if number >= MAXIMUM_PAGES:
+        return f"the server gave {number} pages and has more: it may page for ever"
+    return None
 
 
 def _identity(item: Mapping[str, Any]) -> list[Any]:

@@ -47,7 +47,7 @@ def test_a_rotated_image_has_a_rotated_footprint(tmp_path):
 
     lon, lat = warp("EPSG:32643", "EPSG:4326", *zip(*corners, strict=True))
     for point in zip(lon, lat, strict=True):
-        assert found.exterior.distance(shapely.Point(point)) < 1e-9
+        assert found.exterior.distance(shapely.Point(point)) < 1e-6  # a tenth of a metre
 
 
 def test_an_image_across_the_antimeridian_becomes_two_polygons(tmp_path):

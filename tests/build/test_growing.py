@@ -153,3 +153,17 @@ def test_every_real_item_becomes_a_scene_or_a_named_failure(corpus, tmp_path, se
     assert len(scenes) > 0.6 * len({one.get("id") for one in items})
     print(f"{len(items)} items: {len(scenes)} scenes, {len(failures)} failures")
     collection.verify()
+
+
+def test_a_search_asked_again_after_a_relocation_finds_no_scene_replaced(cogs, tmp_path, server):  # noqa: F811
+    source = write_items(tmp_path / "items.json", things(server, [0, 1, 2]))
+    collection = rr.build(source, tmp_path / "x.refs")
+    moved = collection.relocate({server.url: f"{tmp_path}/"})
+    write_items(source, things(server, [0, 1, 2, 3]))
+    grown = moved.append()
+    assert (grown.append_report.appended, grown.append_report.replaced) == (("i3",), ())
+    assert set(grown.scenes["id"].to_pylist()) == {"i0", "i1", "i2", "i3"}
+    hrefs = [row["red"]["href"] for row in grown.scenes["assets"].to_pylist()]
+    assert all(href.startswith(str(tmp_path)) for href in hrefs)
+    back = grown.relocate({f"{tmp_path}/": server.url})
+    assert back.append(overlap=timedelta(days=300)).append_report.rewritten == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 import xarray as xr
@@ -247,3 +248,29 @@ def test_a_view_that_carries_splits_saves_them_with_their_rule(refs, tmp_path):
         saved.to_xarray(saved.groups[0].path)["split"].to_numpy(),
         view.to_xarray(saved.groups[0].path)["split"].to_numpy(),
     )
+
+
+@pytest.mark.parametrize("layout", ["grids", "stack"])
+@pytest.mark.parametrize("options", [{"by": "id"}, {"by": "block", "block_metres": 500}], ids=["id", "block"])
+def test_growing_a_set_gives_new_grids_chips_their_splits_and_changes_none(tmp_path, layout, options):
+    stac = items(tmp_path, count=8)
+    refs = rr.build(stac[:1], tmp_path / "x.refs", layout=layout)
+    refs.assign_splits(unit="chip", chip_size=16, **options)
+    refs.assign_splits(unit="chip", chip_size=16, column="fold", seed=7, **options)
+    before = chips_of(refs.location)
+    grown = refs.append(stac)
+    after = chips_of(grown.location)
+    assert len(after) > len(before)
+    assert {key: after[key] for key in before} == before
+    assert None not in {label for labels in after.values() for label in labels}
+    assert {"train", "test"} <= {split for key, (split, _) in after.items() if key not in before}
+    grown.assign_splits(unit="chip", chip_size=16, **options)
+    assert chips_of(grown.location) == after
+    assert rr.open(grown.location).append(stac).append_report.rewritten == 0
+
+
+def chips_of(location):
+    table = pq.read_table(f"{location}/tiles.parquet").to_pylist()
+    return {
+        (row.get("id"), row["group"], row["x_offset"], row["y_offset"]): (row["split"], row["fold"]) for row in table
+    }

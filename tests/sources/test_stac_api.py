@@ -75,6 +75,36 @@ def test_a_server_that_pages_for_ever_is_stopped(api):
     assert len(list(resolve(api.url, collections=["things"], limit=10))) == 10
 
 
+def invented(number, item, **extra):
+    """A page of ten items that no page had before, and a link to one more."""
+
+    def body(query):
+        start = int(query.get("token", 0))
+        features = [item(n) for n in range(start, start + number)]
+        following = {"rel": "next", "href": extra["url"] + "/search", "method": "POST"}
+        following["body"] = {**query, "token": str(start + number)}
+        page = {"type": "FeatureCollection", "features": features, "links": [following]}
+        return json.dumps(page | {name: value for name, value in extra.items() if name != "url"}).encode()
+
+    return body
+
+
+@pytest.mark.parametrize("said", [{"numberMatched": 12}, {"context": {"matched": 12}}], ids=["now", "before"])
+def test_a_server_that_gives_far_more_than_it_says_is_stopped(api, item, said):
+    api.body = invented(100, item, url=api.url, **said)
+    with pytest.raises(SourceError, match=r"12 items match.*page for ever"):
+        list(resolve(api.url, collections=["things"]))
+    assert len(list(resolve(api.url, collections=["things"], limit=1500))) == 1500
+
+
+def test_a_server_that_invents_items_for_ever_is_stopped(api, item, monkeypatch):
+    monkeypatch.setattr("rasteret_refs.sources.stac_api.MAXIMUM_PAGES", 20)
+    api.body = invented(10, item, url=api.url)
+    with pytest.raises(SourceError, match=r"20 pages and has more.*200 items so far.*limit=200"):
+        list(resolve(api.url, collections=["things"]))
+    assert len(api.searches) == 20
+
+
 def test_an_item_that_two_pages_repeat_counts_once(api):
     api.items.insert(10, api.items[9])
     assert len(list(resolve(api.url, collections=["things"]))) == 35
