@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rasteret_refs.build.run import Axis, BuildReport, Layout
     from rasteret_refs.build.scan import OnError
+    from rasteret_refs.read.cache import DiskCache
     from rasteret_refs.read.groups import Groups
     from rasteret_refs.read.reader import Reader
     from rasteret_refs.refset.views import View
@@ -45,6 +46,12 @@ class Collection(Reading, Viewing, Labelling, Growing, Trusting):
         you wrote on this machine need none; others may lead to public hosts within their own prefixes only.
     check_sources
         Raise `ChangedError` where an object is no longer the one that was indexed; False takes objects as they are.
+    tile_cache
+        Bytes of decoded tiles kept in memory for the chips to come; 0 keeps none. None: some of local files, as long as
+        that pays.
+    disk_cache
+        A directory for encoded tiles, which processes may share (at most 10 GiB), or a `read.cache.DiskCache` with a
+        limit of its own. None: nothing is kept on disk.
 
     Raises
     ------
@@ -60,6 +67,8 @@ class Collection(Reading, Viewing, Labelling, Growing, Trusting):
         sha256: str | None = None,
         allow: str | Sequence[str] = (),
         check_sources: bool = True,
+        tile_cache: int | None = None,
+        disk_cache: "DiskCache | str | os.PathLike[str] | None" = None,
     ) -> None:
         from rasteret_refs.refset.opened import OpenedRefset
         from rasteret_refs.refset.views import View
@@ -68,6 +77,8 @@ class Collection(Reading, Viewing, Labelling, Growing, Trusting):
         self.storage = dict(storage or {})
         self.allow = (allow,) if isinstance(allow, str) else tuple(allow)
         self.check_sources = check_sources
+        self.caches: dict[str, Any] = {"tile_cache": tile_cache, "disk_cache": disk_cache}
+        """What is kept of tiles that were read."""
         self.refset = OpenedRefset(self.location, self.storage, sha256=sha256)
         self.view = View(refset=self.refset)
         """Which scenes of the set are meant."""
@@ -83,8 +94,8 @@ class Collection(Reading, Viewing, Labelling, Growing, Trusting):
 
     def _reopen(self) -> None:
         """Bring this collection up to date with its set."""
-        kept = {"storage": self.storage, "allow": self.allow, "check_sources": self.check_sources}
-        fresh = type(self)(self.location, **kept)  # type: ignore[arg-type]
+        kept = {"storage": self.storage, "allow": self.allow, "check_sources": self.check_sources, **self.caches}
+        fresh = type(self)(self.location, **kept)
         reports = {"report": self.report, "append_report": self.append_report}
         self.__dict__.clear()
         self.__dict__.update(fresh.__dict__ | reports)
@@ -92,9 +103,11 @@ class Collection(Reading, Viewing, Labelling, Growing, Trusting):
     @cached_property
     def reader(self) -> "Reader":
         """What reads the pixels."""
+        from rasteret_refs.read.cache import disk_cache
         from rasteret_refs.read.opening import reader_of
 
-        return reader_of(self.refset, self.storage, allow=self.allow, check_sources=self.check_sources)
+        caches = {**self.caches, "disk_cache": disk_cache(self.caches["disk_cache"])}
+        return reader_of(self.refset, self.storage, allow=self.allow, check_sources=self.check_sources, **caches)
 
     @property
     def scenes(self) -> "pa.Table":
@@ -337,6 +350,16 @@ def open(  # noqa: A001 - rr.open, as gzip.open and xarray.open_dataset
     sha256: str | None = None,
     allow: str | Sequence[str] = (),
     check_sources: bool = True,
+    tile_cache: int | None = None,
+    disk_cache: "DiskCache | str | os.PathLike[str] | None" = None,
 ) -> Collection:
     """Open a reference set: a path, or an https, s3, gs or hf URL. See `Collection`."""
-    return Collection(location, storage=storage, sha256=sha256, allow=allow, check_sources=check_sources)
+    return Collection(
+        location,
+        storage=storage,
+        sha256=sha256,
+        allow=allow,
+        check_sources=check_sources,
+        tile_cache=tile_cache,
+        disk_cache=disk_cache,
+    )

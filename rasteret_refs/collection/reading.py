@@ -55,8 +55,9 @@ class Reading:
         Parameters
         ----------
         bbox, geometry
-            What to read: (west, south, east, north) in degrees, or a geometry in longitude and latitude (shapely,
-            GeoJSON, WKB, or a GeoSeries in any CRS) outside of which there are no data.
+            What to read: (west, south, east, north) in degrees, west > east across the antimeridian; or a geometry in
+            longitude and latitude (shapely, GeoJSON, WKB, or a GeoSeries in any CRS) outside of which there are no
+            data.
         like, geobox
             Or the grid to fill: that of an xarray object, or a GeoBox. A geometry may clip it.
         assets
@@ -77,7 +78,8 @@ class Reading:
             (`"eo:cloud_cover"`: the clearest one). The first that has data wins each pixel.
         mask
             Pixels to leave out per scene, before merging: `{"scl": [3, 8, 9, 10]}` by values, `{"qa_pixel": {"bits":
-            [1, 3, 4]}}` by bits, or `"clouds"`, as the catalog has it of the dataset that the scenes belong to.
+            [1, 3, 4]}}` by bits, or `"clouds"`, as the catalog has it of the dataset that the scenes belong to. A
+            scene that has none of the mask assets is refused: its clouds would pass unseen.
         resampling
             GDAL's name of a method, for all or by asset; None: nearest for integers, bilinear for floats.
         scale
@@ -87,13 +89,14 @@ class Reading:
         all_touched
             Pixels that `geometry` touches count, not only those whose centre lies inside.
         chunks
-            None: lazy without dask; else as in `xarray.Dataset.chunk`.
+            None: lazy without dask; `{}`: chunks of one slot and at most 32 MB; else as in `xarray.Dataset.chunk`.
 
         Returns
         -------
         xarray.Dataset
             Variables (time, [band,] y, x), lazy. Without `scale` and `masked` they keep the TIFFs' dtype, and no data
-            is nodata, or 0 where there is none; with them, integers of 8 and 16 bit become float32, wider ones float64.
+            is the nodata that most scenes have (attribute `nodata`), or NaN among floats and 0 among integers where
+            none has any; with them it is NaN, and integers of 8 and 16 bit become float32, wider ones float64.
 
         Raises
         ------
@@ -130,16 +133,25 @@ class Reading:
         )
 
     def sample_points(
-        self, points: Any, assets: Sequence[str] | None = None, *, crs: Any = None, match: str = "all"
+        self,
+        points: Any,
+        assets: Sequence[str] | None = None,
+        *,
+        bands: Sequence[str | int] | None = None,
+        crs: Any = None,
+        match: str = "all",
     ) -> "pa.Table":
         """Sample pixel values at points, as `rasterio.sample` gives them; all points and scenes are one batch.
 
         Parameters
         ----------
         points
-            (n, 2) coordinates, x before y; or a GeoSeries or GeoDataFrame of points, whose CRS counts.
+            (n, 2) coordinates, x before y; a GeoSeries or GeoDataFrame, whose CRS counts; points of shapely, WKB or
+            GeoJSON; or a table with such a column, or with columns like `lon` and `lat`.
         assets
             Names; None: all.
+        bands
+            Names of bands, as in `read`; None: all of these assets.
         crs
             Of coordinates; None: longitude and latitude.
         match
@@ -149,8 +161,9 @@ class Reading:
         -------
         pyarrow.Table
             One row a point and scene, by point, then time: `point` (row of the input), `id`, `datetime`, and a column
-            for each asset (`<asset>_<n>`, n from 1, where it has several bands), in the pixels' dtype; null where the
-            scene lacks the asset or the point lies outside of it. Nodata stays nodata.
+            for each asset, or by the name that a band was asked by (`<asset>_<n>`, n from 1, where it has several), in
+            the pixels' dtype; null where the scene lacks the asset or the point lies outside of it. Nodata stays
+            nodata.
 
         Raises
         ------
@@ -159,7 +172,7 @@ class Reading:
         """
         from rasteret_refs.read.points import sample_points
 
-        return sample_points(self.reader, self.scenes, points, assets=assets, crs=crs, match=match)
+        return sample_points(self.reader, self.scenes, points, assets=assets, bands=bands, crs=crs, match=match)
 
     def chips(
         self,
@@ -196,16 +209,31 @@ class Reading:
 
         return chips(self.reader, self.scenes, size=size, stride=stride, assets=assets, columns=columns)
 
-    def get_xarray(self, geometries: Any, bands: Sequence[str | int], **options: Any) -> "xr.Dataset":
+    def get_xarray(
+        self,
+        geometries: Any,
+        bands: Sequence[str | int],
+        *,
+        geometry_crs: Any = None,
+        geometry_column: str | None = None,
+        target_crs: Any = None,
+        **options: Any,
+    ) -> "xr.Dataset":
         """Read bands within geometries as one dataset, a time step a scene; what lies outside of them is no data.
 
         Parameters
         ----------
         geometries
             A bbox (west, south, east, north), a geometry in longitude and latitude, a list or an Arrow array of these,
-            a GeoSeries or a GeoDataFrame. Several are read as one area.
+            a GeoSeries, a GeoDataFrame or an Arrow table. Several are read as one area.
         bands
             Names, as in `read`.
+        geometry_crs
+            Of geometries without a CRS of their own; None: longitude and latitude.
+        geometry_column
+            Of a table, where its geometries stand; None: `geometry`.
+        target_crs
+            Another name of `crs`.
         **options
             Of `read`: `crs`, `resolution`, `groupby`, `mask`, …
 
@@ -216,13 +244,22 @@ class Reading:
         """
         from rasteret_refs.read.geometries import Geometries
 
-        wanted = Geometries(geometries)
+        wanted = Geometries(geometries, crs=geometry_crs, column=geometry_column)
+        if target_crs is not None:
+            options["crs"] = target_crs
         if len(wanted) == 1 and wanted.boxes[0]:
             return self.read(wanted.shapes[0].bounds, bands=bands, **options)
         return self.read(geometry=wanted.union(), bands=bands, **options)
 
     def get_numpy(
-        self, geometries: Any, bands: Sequence[str | int], *, masked: bool = False, all_touched: bool = False
+        self,
+        geometries: Any,
+        bands: Sequence[str | int],
+        *,
+        geometry_crs: Any = None,
+        geometry_column: str | None = None,
+        masked: bool = False,
+        all_touched: bool = False,
     ) -> "npt.NDArray[np.generic]":
         """Read bands within geometries as one array, on each scene's own grid; nothing is resampled.
 
@@ -232,6 +269,8 @@ class Reading:
             As in `get_xarray`; a geometry's window is the same whichever scene it is read from, if they share a grid.
         bands
             Names, as in `read`.
+        geometry_crs, geometry_column
+            As in `get_xarray`.
         masked
             NaN where there is no data, instead of nodata.
         all_touched
@@ -250,25 +289,32 @@ class Reading:
         """
         from rasteret_refs.read.geometries import Geometries, as_numpy, cuts
 
-        return as_numpy(
-            *cuts(self.reader, self.scenes, Geometries(geometries), bands, masked=masked, all_touched=all_touched)
-        )
+        wanted = Geometries(geometries, crs=geometry_crs, column=geometry_column)
+        return as_numpy(*cuts(self.reader, self.scenes, wanted, bands, masked=masked, all_touched=all_touched))
 
     def get_gdf(
-        self, geometries: Any, bands: Sequence[str | int], *, masked: bool = False, all_touched: bool = False
+        self,
+        geometries: Any,
+        bands: Sequence[str | int],
+        *,
+        geometry_crs: Any = None,
+        geometry_column: str | None = None,
+        masked: bool = False,
+        all_touched: bool = False,
     ) -> Any:
         """Read bands within geometries as a table, one row a geometry and scene, each on the scene's own grid.
 
         Parameters
         ----------
-        geometries, bands, masked, all_touched
+        geometries, bands, geometry_crs, geometry_column, masked, all_touched
             As in `get_numpy`; windows may differ in shape.
 
         Returns
         -------
         geopandas.GeoDataFrame
             `geometry_id` (number of the geometry), `id`, `datetime`, each band's pixels as an array, `crs` and
-            `transform` of the first band's window, and the geometry in longitude and latitude.
+            `transform` of the first band's window, the geometry in longitude and latitude, and other columns of the
+            geometries' own table.
 
         Raises
         ------
@@ -277,6 +323,6 @@ class Reading:
         """
         from rasteret_refs.read.geometries import Geometries, as_table, cuts
 
-        wanted = Geometries(geometries)
+        wanted = Geometries(geometries, crs=geometry_crs, column=geometry_column)
         choices, found = cuts(self.reader, self.scenes, wanted, bands, masked=masked, all_touched=all_touched)
         return as_table(self.scenes, choices, wanted, found)

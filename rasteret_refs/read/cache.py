@@ -101,6 +101,15 @@ def default_limit() -> int:
     return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 20, _LARGEST_HABIT)
 
 
+DISK_BYTES = 10 * 1024**3
+"""What a directory that somebody names as a cache may hold."""
+
+
+def disk_cache(where: "DiskCache | str | os.PathLike[str] | None") -> "DiskCache | None":
+    """Take over a cache, or make one of a directory, of at most 10 GiB."""
+    return DiskCache(where, DISK_BYTES) if isinstance(where, str | os.PathLike) else where
+
+
 class DiskCache:
     """Encoded tiles as files of one directory, which several processes may share.
 

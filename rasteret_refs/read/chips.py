@@ -63,8 +63,18 @@ class Chips:
         -------
         dict
             By asset: (chips, rows, columns), or (chips, bands, rows, columns), in the asset's dtype.
+
+        Raises
+        ------
+        QueryError
+            There is no such chip.
         """
-        rows = self.table.select(["scene", "row", "column"]).take(np.asarray(indices, dtype=np.int64))
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise QueryError(f"expected numbers of chips in one dimension, found {chosen.dtype} {chosen.shape}")
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
+            raise QueryError(f"expected numbers of {len(self)} chips, found {chosen.min()} to {chosen.max()}")
+        rows = self.table.select(["scene", "row", "column"]).take(chosen.astype(np.int64))
         return self.windows(*(rows[name].to_numpy() for name in ("scene", "row", "column")))
 
     def windows(
@@ -167,8 +177,11 @@ def chips(
     import pyarrow as pa
 
     step = size if stride is None else stride
-    if size < 1 or step < 1:
-        raise QueryError(f"expected a size and a stride of at least one pixel, found {size} and {step}")
+    if not all(isinstance(length, int | np.integer) and length >= 1 for length in (size, step)):
+        raise QueryError(f"expected a size and a stride of at least one pixel, found {size!r} and {step!r}")
+    unknown = [name for name in columns if name not in scenes.column_names]
+    if unknown:
+        raise QueryError(f"expected columns among {scenes.column_names}, found {unknown[0]!r}")
     finder = Images(reader)
     found = finder.find(scenes, assets if assets is not None else finder.assets(scenes))
     images = {asset: {image.scene: image for image in group} for asset, group in found.items() if group}

@@ -8,13 +8,21 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from rasteret_refs.errors import QueryError
+from rasteret_refs.read.cache import DiskCache
+from rasteret_refs.read.cache import disk_cache as as_disk_cache
 from rasteret_refs.read.dataset import groups, open_group
 from rasteret_refs.read.opening import reader_of
 from rasteret_refs.read.reader import Reader
 from rasteret_refs.refset.opened import OpenedRefset
 
 
-def open_reader(location: str | os.PathLike[str], storage: Mapping[str, Any] | None = None, **options: Any) -> Reader:
+def open_reader(
+    location: str | os.PathLike[str],
+    storage: Mapping[str, Any] | None = None,
+    *,
+    disk_cache: DiskCache | str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Reader:
     """Open a reference set for reading.
 
     Parameters
@@ -23,10 +31,13 @@ def open_reader(location: str | os.PathLike[str], storage: Mapping[str, Any] | N
         Path or URL of the set.
     storage
         Prefix → obstore options, over the hints that the set itself carries.
+    disk_cache
+        A directory, or a `DiskCache`, that keeps encoded tiles.
     **options
-        Of `opening.reader_of`: `allow`, `check_sources`, `tile_cache`, `disk_cache`.
+        Of `opening.reader_of`: `allow`, `check_sources`, `tile_cache`.
     """
-    return reader_of(OpenedRefset(os.fspath(location), storage), storage, **options)
+    refset = OpenedRefset(os.fspath(location), storage)
+    return reader_of(refset, storage, disk_cache=as_disk_cache(disk_cache), **options)
 
 
 def group_path(reader: Reader, group: str | None, factor: int) -> str:
@@ -64,6 +75,14 @@ def _reader(opened: Any, storage: Mapping[str, Any] | None, **options: Any) -> R
     return opened if isinstance(opened, Reader) else open_reader(opened, storage, **options)
 
 
+def _refuse_scaling(mask_and_scale: bool | None) -> None:
+    if mask_and_scale:
+        raise QueryError(
+            "expected mask_and_scale=False: rasteret_refs.open(…).to_xarray(scale=True, masked=True) scales and masks "
+            "by what the product, STAC and the TIFFs say"
+        )
+
+
 class RefsBackendEntrypoint(BackendEntrypoint):
     """Opens reference sets."""
 
@@ -77,7 +96,13 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         "storage",
         "allow",
         "check_sources",
+        "tile_cache",
+        "disk_cache",
+        "mask_and_scale",
         "decode_times",
+        "decode_timedelta",
+        "use_cftime",
+        "concat_characters",
         "decode_coords",
     )
 
@@ -91,12 +116,28 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         storage: Mapping[str, Any] | None = None,
         allow: str | Sequence[str] = (),
         check_sources: bool = True,
+        tile_cache: int | None = None,
+        disk_cache: DiskCache | str | os.PathLike[str] | None = None,
+        mask_and_scale: bool | None = None,
         decode_times: Any = True,
+        decode_timedelta: Any = None,  # noqa: ARG002 - of all engines; no array here is one
+        use_cftime: Any = None,  # noqa: ARG002
+        concat_characters: Any = None,  # noqa: ARG002
         decode_coords: Any = True,
         rows: Any = None,
     ) -> xr.Dataset:
-        """Open one grid at one resolution; see `group_path` and `open_group`."""
-        reader = _reader(filename_or_obj, storage, allow=allow, check_sources=check_sources)
+        """Open one grid at one resolution; see `group_path`, `open_group` and, of what is kept, `Reader`.
+
+        Pixels keep the dtype of the TIFFs. Scaling them takes more than TIFFs say, so `mask_and_scale` may not be True.
+
+        Raises
+        ------
+        QueryError
+            Nothing fits, or several grids do; `mask_and_scale` is True.
+        """
+        _refuse_scaling(mask_and_scale)
+        caches = {"tile_cache": tile_cache, "disk_cache": disk_cache}
+        reader = _reader(filename_or_obj, storage, allow=allow, check_sources=check_sources, **caches)
         return open_group(
             reader,
             group_path(reader, group, factor),
@@ -115,11 +156,19 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         storage: Mapping[str, Any] | None = None,
         allow: str | Sequence[str] = (),
         check_sources: bool = True,
+        tile_cache: int | None = None,
+        disk_cache: DiskCache | str | os.PathLike[str] | None = None,
+        mask_and_scale: bool | None = None,
         decode_times: Any = True,
+        decode_timedelta: Any = None,  # noqa: ARG002 - of all engines; no array here is one
+        use_cftime: Any = None,  # noqa: ARG002
+        concat_characters: Any = None,  # noqa: ARG002
         decode_coords: Any = True,
     ) -> dict[str, xr.Dataset]:
         """Open every group that holds arrays, below `group` when it is given; keys are absolute paths."""
-        reader = _reader(filename_or_obj, storage, allow=allow, check_sources=check_sources)
+        _refuse_scaling(mask_and_scale)
+        caches = {"tile_cache": tile_cache, "disk_cache": disk_cache}
+        reader = _reader(filename_or_obj, storage, allow=allow, check_sources=check_sources, **caches)
         below = (group or "").strip("/")
         return {
             f"/{path.removeprefix(below).strip('/')}": open_group(

@@ -10,10 +10,12 @@ import pyproj
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.bands import Choice, choose
-from rasteret_refs.read.clip import Clip, as_geometry, clip_to, projected
+from rasteret_refs.read.clip import Clip, as_geometry, clip_to, projected, unwrapped
 from rasteret_refs.read.images import Image, Images
+from rasteret_refs.read.overlap import transformer, turned, turns
 from rasteret_refs.read.reader import Reader, Window
-from rasteret_refs.read.target import Grid, lonlat_bounds
+from rasteret_refs.read.slots import instants
+from rasteret_refs.read.target import Grid, common_crs, lonlat_bounds
 
 _BBOX = 4
 _CLOSE = 1e-6
@@ -56,7 +58,11 @@ class Geometries:
     ----------
     geometries
         A bbox (west, south, east, north), a geometry as `clip.as_geometry` takes it, a list or an Arrow array of these,
-        a GeoSeries, a GeoDataFrame, or an Arrow table with a column `geometry`.
+        a GeoSeries, a GeoDataFrame, or an Arrow table.
+    crs
+        Of what has no CRS of its own; None: longitude and latitude.
+    column
+        Of a table: where its geometries stand; None: `geometry`, or the active one of a GeoDataFrame.
 
     Raises
     ------
@@ -64,14 +70,22 @@ class Geometries:
         It is none of these.
     """
 
-    def __init__(self, geometries: Any) -> None:
+    def __init__(self, geometries: Any, *, crs: Any = None, column: str | None = None) -> None:
         self.shapes: list[Any] = []
         self.boxes: list[bool] = []
         """Whether a geometry was given as a bbox."""
+        self.columns: dict[str, list[Any]] = {}
+        """What else a table says of its geometries."""
         self._moved: dict[tuple[int, pyproj.CRS], Any] = {}
-        for one in _each(geometries):
+        each, self.columns, located = _each(geometries, column)
+        source = None if located or crs is None else common_crs(crs)
+        for one in each:
             box = _is_bbox(one)
-            self.shapes.append(_box(lonlat_bounds(one, None)) if box else as_geometry(one))
+            if box:
+                self.shapes.append(_box(lonlat_bounds(one if source is None else _bounds_of(one, source), None)))
+            else:
+                shape = as_geometry(one)
+                self.shapes.append(unwrapped(shape if source is None else _in_degrees(shape, source)))
             self.boxes.append(box)
 
     def __len__(self) -> int:
@@ -135,7 +149,7 @@ def cuts(
     reader.read_many([window for read in reads for window in read.windows])
     for read in reads:
         _finish(read, masked=masked)
-    times = scenes["datetime"].to_pylist() if "datetime" in scenes.column_names else [None] * scenes.num_rows
+    times = instants(scenes)
     ordered = sorted(result.values(), key=lambda c: (c.geometry, times[c.scene] is not None, times[c.scene] or 0))
     return choices, ordered
 
@@ -172,7 +186,8 @@ def as_table(scenes: Any, choices: Sequence[Choice], geometries: Geometries, fou
     """Give cuts as a GeoDataFrame in longitude and latitude, one row a geometry and scene.
 
     Columns: `geometry_id` (number of the geometry), `id`, `datetime`, for each variable its pixels (arrays, None where
-    the scene lacks it), `crs` and `transform` (of the first variable; six coefficients, as Affine has them), geometry.
+    the scene lacks it), `crs` and `transform` (of the first variable; six coefficients, as Affine has them), geometry;
+    and those of the geometries' own table whose names are still free.
     """
     import geopandas
 
@@ -187,6 +202,9 @@ def as_table(scenes: Any, choices: Sequence[Choice], geometries: Geometries, fou
     taken = [choice.name for choice in choices if choice.name in {*columns, "crs", "transform", "geometry"}]
     if taken:
         raise QueryError(f"expected bands by names other than the table's own columns, found {taken}")
+    for name, values in geometries.columns.items():
+        if name not in {*columns, "crs", "transform", "geometry"} and name not in [choice.name for choice in choices]:
+            columns[name] = [values[cut.geometry] for cut in found]
     for choice in choices:
         columns[choice.name] = [cut.pixels.get(choice.name) for cut in found]
     grids = [next(iter(cut.grids.values())) for cut in found]
@@ -198,14 +216,22 @@ def as_table(scenes: Any, choices: Sequence[Choice], geometries: Geometries, fou
 
 def _placed(image: Image, geometries: Geometries, number: int) -> tuple[Grid, tuple[int, int]] | None:
     """Give a geometry's window of an image's grid, and its first row and column; None where they do not meet."""
-    import shapely
-
-    a, b, c, d, e, f = image.grid.transform
-    determinant = a * e - b * d
     try:
         moved = geometries.moved(number, image.grid.crs)
     except QueryError:
         return None  # so far away that the CRS does not reach there
+    for degrees in turns(image.grid, image.grid):
+        found = _window_around(turned(image.grid, degrees) if degrees else image.grid, moved)
+        if found is not None:
+            return found
+    return None
+
+
+def _window_around(grid: Grid, moved: Any) -> tuple[Grid, tuple[int, int]] | None:
+    import shapely
+
+    a, b, c, d, e, f = grid.transform
+    determinant = a * e - b * d
     points = shapely.get_coordinates(moved) - (c, f)
     if not len(points):
         return None
@@ -214,13 +240,13 @@ def _placed(image: Image, geometries: Geometries, number: int) -> tuple[Grid, tu
     left, top = int(np.floor(columns.min() + _CLOSE)), int(np.floor(rows.min() + _CLOSE))
     right = max(int(np.ceil(columns.max() - _CLOSE)), left + 1)
     bottom = max(int(np.ceil(rows.max() - _CLOSE)), top + 1)
-    if left >= image.grid.width or top >= image.grid.height or right <= 0 or bottom <= 0:
+    if left >= grid.width or top >= grid.height or right <= 0 or bottom <= 0:
         return None
-    corners = [(0, 0), (image.grid.width, 0), (image.grid.width, image.grid.height), (0, image.grid.height)]
+    corners = [(0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height)]
     outline = shapely.Polygon([(a * x + b * y + c, d * x + e * y + f) for x, y in corners])
     if not outline.intersects(moved):
         return None
-    return image.grid.window(slice(top, bottom), slice(left, right)), (top, left)
+    return grid.window(slice(top, bottom), slice(left, right)), (top, left)
 
 
 def _planned(
@@ -289,17 +315,35 @@ def _is_bbox(value: Any) -> bool:
     )
 
 
-def _each(geometries: Any) -> list[Any]:
-    """Take a value apart into single geometries."""
+def _bounds_of(box: Sequence[float], crs: pyproj.CRS) -> Sequence[float]:
+    left, bottom, right, top = map(float, box)
+    bounds: Sequence[float] = transformer(crs, pyproj.CRS.from_epsg(4326)).transform_bounds(left, bottom, right, top)
+    return bounds
+
+
+def _in_degrees(shape: Any, crs: pyproj.CRS) -> Any:
+    import shapely
+
+    move = transformer(crs, pyproj.CRS.from_epsg(4326)).transform
+    return shapely.transform(shape, lambda places: np.column_stack(move(places[:, 0], places[:, 1])))
+
+
+def _each(geometries: Any, column: str | None) -> tuple[list[Any], dict[str, list[Any]], bool]:
+    """Take a value apart into single geometries, their other columns, and whether they are in degrees for sure."""
     if hasattr(geometries, "to_crs"):
-        series = geometries.geometry
-        return list(series if series.crs is None else series.to_crs(4326))
+        series = getattr(geometries, "geometry", geometries) if column is None else geometries[column]
+        names = [] if series is geometries or not hasattr(geometries, "columns") else list(geometries.columns)
+        others = {str(name): geometries[name].tolist() for name in names if geometries[name].dtype.name != "geometry"}
+        located = series.crs is not None
+        return list(series.to_crs(4326) if located else series), others, located
     if hasattr(geometries, "column_names"):
-        if "geometry" not in geometries.column_names:
-            raise QueryError(f"expected a table with a column 'geometry', found {geometries.column_names}")
-        geometries = geometries["geometry"]
+        name = column or "geometry"
+        if name not in geometries.column_names:
+            raise QueryError(f"expected a table with a column {name!r}, found {geometries.column_names}")
+        others = {other: geometries[other].to_pylist() for other in geometries.column_names if other != name}
+        return list(geometries[name].to_pylist()), others, False
     if hasattr(geometries, "to_pylist"):
-        return list(geometries.to_pylist())
+        return list(geometries.to_pylist()), {}, False
     if isinstance(geometries, list | tuple | np.ndarray) and not _is_bbox(geometries):
-        return list(geometries)
-    return [geometries]
+        return list(geometries), {}, False
+    return [geometries], {}, False

@@ -8,10 +8,17 @@ import numpy.typing as npt
 import pyproj
 
 from rasteret_refs.errors import QueryError
+from rasteret_refs.read.bands import Choice, choose
 from rasteret_refs.read.images import Image, Images
+from rasteret_refs.read.overlap import transformer
+from rasteret_refs.read.places import coordinates_of
 from rasteret_refs.read.reader import Reader, Window
+from rasteret_refs.read.slots import instants
+from rasteret_refs.read.target import Grid
 
 MATCHES = ("all", "first", "latest")
+_IMAGE = 3
+"""Dimensions of an array without bands: scene, row, column."""
 
 
 def sample_points(
@@ -20,6 +27,7 @@ def sample_points(
     points: Any,
     *,
     assets: Sequence[str] | None = None,
+    bands: Sequence[str | int] | None = None,
     crs: Any = None,
     match: str = "all",
 ) -> Any:
@@ -30,10 +38,11 @@ def sample_points(
     reader, scenes
         What reads the set, and the rows of its scene table (`pyarrow.Table`) to take.
     points
-        (n, 2) coordinates, x before y; or anything with geometries that are points (GeoDataFrame, GeoSeries), whose CRS
-        counts.
+        In any form that `places.coordinates_of` understands.
     assets
         Names; None: all.
+    bands
+        Of these assets, as `bands.choose` finds them; None: all bands.
     crs
         Of coordinates; None: longitude and latitude.
     match
@@ -43,35 +52,38 @@ def sample_points(
     -------
     pyarrow.Table
         One row a point and scene, by point, then time: `point` (int64: row of the input), `id`, `datetime`, and a
-        column for each asset (`<asset>_<n>`, n from 1, for each band of those that have several), in the pixels' dtype;
-        null where the scene lacks the asset or the point lies outside it. No nodata is taken away.
+        column for each asset, or by the name that a band was asked by (`<asset>_<n>`, n from 1, for each band of those
+        that have several), in the pixels' dtype; null where the scene lacks the asset or the point lies outside it. No
+        nodata is taken away.
 
     Raises
     ------
     QueryError
-        Points that are none, an asset that is not there, an unknown `match`.
+        Points that are none, an asset or a band that is not there, an unknown `match`.
     """
+    import pyarrow as pa
+
     if match not in MATCHES:
         raise QueryError(f"expected match= to be one of {MATCHES}, found {match!r}")
-    coordinates, source = _coordinates(points, crs)
+    coordinates, source = coordinates_of(points, crs)
     images = Images(reader)
-    found = images.find(scenes, assets if assets is not None else images.assets(scenes))
+    choices = choose(images, scenes, images.assets(scenes) if assets is None else assets, bands)
+    found = images.find(scenes, dict.fromkeys(choice.asset for choice in choices))
     covers = _Covers(coordinates, source)
     cells = {asset: _cells(group, covers) for asset, group in found.items()}
     pairs = _pairs(cells, len(coordinates), scenes, match)
-    return _table(reader, scenes, found, cells, pairs)
-
-
-def _coordinates(points: Any, crs: Any) -> tuple[npt.NDArray[np.float64], pyproj.CRS]:
-    geometry = getattr(points, "geometry", None)
-    if geometry is not None:
-        values = np.column_stack([np.asarray(geometry.x), np.asarray(geometry.y)])
-        crs = crs if crs is not None else points.crs
-    else:
-        values = np.asarray(points, dtype=np.float64)
-    if values.ndim != 2 or values.shape[1] != 2:  # noqa: PLR2004 - x and y
-        raise QueryError(f"expected points as (n, 2) coordinates, found shape {values.shape}")
-    return values.astype(np.float64), pyproj.CRS.from_user_input(4326 if crs is None else crs)
+    parts = _read(reader, choices, cells, pairs)
+    taken = scenes.take(pa.array([scene for _, scene in pairs], pa.int64()))
+    table: dict[str, Any] = {"point": pa.array([point for point, _ in pairs], pa.int64()), "id": taken["id"]}
+    if "datetime" in taken.column_names:
+        table["datetime"] = taken["datetime"]
+    for choice in choices:
+        columns = _columns(choice, found[choice.asset], parts[choice.name], len(pairs))
+        twice = [name for name in columns if name in table]
+        if twice:
+            raise QueryError(f"expected bands by names other than the table's own columns, found {twice}")
+        table |= columns
+    return pa.table(table)
 
 
 class _Covers:
@@ -88,18 +100,30 @@ class _Covers:
         if id(grid) not in self._known:
             key = grid.crs.srs
             if key not in self._moved:
-                transformer = pyproj.Transformer.from_crs(self._crs, grid.crs, always_xy=True)
-                self._moved[key] = transformer.transform(self._coordinates[:, 0], self._coordinates[:, 1])
+                x, y = transformer(self._crs, grid.crs).transform(self._coordinates[:, 0], self._coordinates[:, 1])
+                self._moved[key] = np.asarray(x), np.asarray(y)
             x, y = self._moved[key]
-            a, b, c, d, e, f = grid.transform
-            determinant = a * e - b * d
-            with np.errstate(invalid="ignore"):
-                columns = np.floor((e * (x - c) - b * (y - f)) / determinant)
-                rows = np.floor((a * (y - f) - d * (x - c)) / determinant)
-                inside = (rows >= 0) & (rows < grid.height) & (columns >= 0) & (columns < grid.width)
+            rows, columns, inside = _cell(grid, x, y)
+            if grid.crs.is_geographic:  # longitudes are the same a full turn on
+                for turn in (360.0, -360.0):
+                    there = _cell(grid, x + turn, y)
+                    also = there[2] & ~inside
+                    rows, columns = np.where(also, there[0], rows), np.where(also, there[1], columns)
+                    inside = inside | also
             at = np.flatnonzero(inside)
             self._known[id(grid)] = (at, rows[at].astype(np.int64), columns[at].astype(np.int64))
         return self._known[id(grid)]
+
+
+def _cell(grid: Grid, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+    """Give row and column of places in a grid, and whether they lie inside."""
+    a, b, c, d, e, f = grid.transform
+    determinant = a * e - b * d
+    with np.errstate(invalid="ignore"):
+        columns = np.floor((e * (x - c) - b * (y - f)) / determinant)
+        rows = np.floor((a * (y - f) - d * (x - c)) / determinant)
+        inside = (rows >= 0) & (rows < grid.height) & (columns >= 0) & (columns < grid.width)
+    return rows, columns, inside
 
 
 def _cells(images: Sequence[Image], covers: _Covers) -> dict[int, tuple[Image, tuple[npt.NDArray[np.int64], ...]]]:
@@ -114,7 +138,7 @@ def _pairs(
     match: str,
 ) -> list[tuple[int, int]]:
     """List (point, scene) in order of the result."""
-    times = scenes["datetime"].to_pylist() if "datetime" in scenes.column_names else [None] * scenes.num_rows
+    times = instants(scenes)
     covering: list[set[int]] = [set() for _ in range(count)]
     for group in cells.values():
         for scene, (_, (at, _, _)) in group.items():
@@ -128,52 +152,51 @@ def _pairs(
     return pairs
 
 
-def _table(
+def _read(
     reader: Reader,
-    scenes: Any,
-    found: Mapping[str, Sequence[Image]],
+    choices: Sequence[Choice],
     cells: Mapping[str, Mapping[int, tuple[Image, tuple[npt.NDArray[np.int64], ...]]]],
     pairs: Sequence[tuple[int, int]],
-) -> Any:
-    import pyarrow as pa
-
+) -> dict[str, list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]]:
+    """Read all pixels as one batch; give by variable which pairs they are of, and their values ([bands,] points)."""
     position = {pair: number for number, pair in enumerate(pairs)}
     windows, places = [], []
-    for asset, group in cells.items():
-        for scene, (image, (at, rows, columns)) in group.items():
+    for choice in choices:
+        for scene, (image, (at, rows, columns)) in cells[choice.asset].items():
             kept = [n for n, point in enumerate(at.tolist()) if (point, scene) in position]
             if not kept:
                 continue
-            array = image.array
-            bands = array.shape[1] if len(array.shape) > 3 else 0  # noqa: PLR2004 - scene, band, row, column
-            lead = (np.array(image.index), np.arange(bands)[:, None]) if bands else (np.array(image.index),)
-            windows.append(Window(array=array, key=(*lead, rows[kept], columns[kept]), points=True))
-            places.append((asset, np.array([position[int(at[n]), scene] for n in kept])))
-    values = reader.read_many(windows)
-    taken = scenes.take(pa.array([scene for _, scene in pairs], pa.int64()))
-    columns_out: dict[str, Any] = {"point": pa.array([point for point, _ in pairs], pa.int64()), "id": taken["id"]}
-    if "datetime" in taken.column_names:
-        columns_out["datetime"] = taken["datetime"]
-    for asset, images in found.items():
-        parts = [(where, part) for (name, where), part in zip(places, values, strict=True) if name == asset]
-        columns_out |= _columns(asset, images, parts, len(pairs))
-    return pa.table(columns_out)
+            lead: tuple[Any, ...] = (np.array(image.index),)
+            if len(image.array.shape) > _IMAGE:
+                bands = range(image.array.shape[1]) if choice.bands is None else choice.bands
+                lead = (*lead, np.array([band for band in bands if band < image.array.shape[1]])[:, None])
+            windows.append(Window(array=image.array, key=(*lead, rows[kept], columns[kept]), points=True))
+            places.append((choice.name, np.array([position[int(at[n]), scene] for n in kept])))
+    found: dict[str, list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]] = {choice.name: [] for choice in choices}
+    for (name, where), values in zip(places, reader.read_many(windows), strict=True):
+        found[name].append((where, values))
+    return found
 
 
 def _columns(
-    asset: str, images: Sequence[Image], parts: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]], count: int
+    choice: Choice,
+    images: Sequence[Image],
+    parts: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+    count: int,
 ) -> dict[str, Any]:
+    """Give a column for each band."""
     import pyarrow as pa
 
     if not images:
-        return {asset: pa.nulls(count)}
-    bands = max((image.array.shape[1] for image in images if len(image.array.shape) > 3), default=0)  # noqa: PLR2004
+        return {choice.name: pa.nulls(count)}
+    several = [image.array.shape[1] for image in images if len(image.array.shape) > _IMAGE]
+    bands = tuple(choice.bands or range(max(several, default=0)))
     dtype = np.result_type(*{image.array.dtype for image in images})
-    out = np.zeros((max(bands, 1), count), dtype=dtype)
-    absent = np.ones((max(bands, 1), count), dtype=bool)
+    out = np.zeros((max(len(bands), 1), count), dtype=dtype)
+    absent = np.ones(out.shape, dtype=bool)
     for where, part in parts:
         rows = np.atleast_2d(part)
         out[: len(rows), where] = rows
         absent[: len(rows), where] = False
-    names = [f"{asset}_{band + 1}" for band in range(bands)] or [asset]
+    names = [f"{choice.name}_{band + 1}" for band in bands] or [choice.name]
     return {name: pa.array(out[n], mask=absent[n]) for n, name in enumerate(names)}

@@ -286,3 +286,27 @@ def test_one_dataset_spans_all_geometries(product):
 def test_what_is_no_geometry_is_refused(product, value):
     with pytest.raises(QueryError, match="expected a geometry"):
         product.get_xarray(value, ["red"])
+
+
+def test_geometries_in_another_crs_and_column_are_understood_and_tables_keep_their_columns(product):
+    frame = geopandas.GeoDataFrame({"name": ["a"], "id": ["field 7"]}, geometry=[TRIANGLE], crs=4326)
+    expected = product.get_numpy(frame, ["red"])
+    metres = frame.to_crs(32643)
+    table = pa.table({"shape": [shapely.to_wkb(metres.geometry[0])], "name": ["a"]})
+    found = product.get_gdf(table, ["red"], geometry_crs=32643, geometry_column="shape")
+    assert found["name"].tolist() == ["a", "a"]
+    np.testing.assert_array_equal(np.stack(found["red"].tolist()), expected)
+    assert product.get_gdf(frame, ["red"])["id"].tolist() == ["s0", "s1"]  # the scenes' own
+    box = metres.total_bounds
+    moved = product.get_xarray(tuple(box), ["red"], geometry_crs=32643, target_crs=4326, resolution=1e-4)
+    assert moved.rio.crs.to_epsg() == 4326
+    with pytest.raises(QueryError, match="column 'where'"):
+        product.get_gdf(table, ["red"], geometry_column="where")
+
+
+def test_what_is_kept_of_tiles_is_for_the_user_to_say(products, tmp_path):
+    refs = rr.open(products / "products.refs", tile_cache=1 << 20, disk_cache=tmp_path / "tiles")
+    assert refs.reader.cache.limit == 1 << 20
+    assert refs.reader.disk_cache.directory == tmp_path / "tiles"
+    assert refs.select(["s0"]).reader is refs.reader
+    assert rr.open(products / "products.refs", tile_cache=0).reader.cache is None

@@ -139,3 +139,12 @@ def test_reading_windows_needs_no_xarray(refs):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[0].isdecimal()
     assert done.stdout.split()[1] == "False"
+
+
+def test_decoders_of_other_engines_are_taken_but_scaling_is_refused(refs, pixels):
+    how = {"mask_and_scale": False, "decode_timedelta": False, "concat_characters": False}
+    found = xr.open_dataset(refs, engine="rasteret_refs", tile_cache=0, **how)
+    np.testing.assert_array_equal(found.image[0, :20], pixels[0, :20])
+    assert xr.open_dataset(refs, engine="rasteret_refs", decode_cf=False).image.dtype == pixels.dtype
+    with pytest.raises(QueryError, match=r"to_xarray\(scale=True, masked=True\)"):
+        xr.open_dataset(refs, engine="rasteret_refs", mask_and_scale=True)

@@ -4,9 +4,13 @@ from datetime import UTC, datetime
 
 import geopandas
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyproj
 import pytest
 import rasterio
+import shapely
+import shapely.geometry
 from rasterio.windows import Window
 
 import rasteret_refs as rr
@@ -14,6 +18,7 @@ from rasteret_refs.build.run import build
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.chips import chips
+from rasteret_refs.read.places import coordinates_of
 from rasteret_refs.read.points import sample_points
 from tests.read.conftest import noise, write_cog
 
@@ -111,6 +116,81 @@ def test_points_and_matches_that_make_no_sense_are_refused(collection):
         sample_points(collection.reader, collection.scenes, [1, 2, 3])
     with pytest.raises(QueryError, match="match="):
         sample_points(collection.reader, collection.scenes, [(1, 2)], match="some")
+
+
+def test_bands_are_sampled_by_name_and_only_those(collection, files, points):
+    found = collection.sample_points(points, bands=["rgb", "red"])
+    assert found.column_names == ["point", "id", "datetime", "rgb_1", "rgb_2", "rgb_3", "red"]
+    one = collection.sample_points(points, assets=["rgb"], bands=[2])
+    assert one.column_names == ["point", "id", "datetime", "rgb_2"]
+    for entry in one.to_pylist():
+        expected = sampled(files[entry["id"]]["rgb"], points[entry["point"]][None])[0]
+        assert entry["rgb_2"] == (None if expected is None else expected[1])
+
+
+XY = [(75.93, 13.55), (75.94, 13.54)]
+SHAPES = [shapely.Point(*place) for place in XY]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        XY, np.array(XY), SHAPES, geopandas.GeoSeries(SHAPES), geopandas.points_from_xy(*zip(*XY, strict=True)),
+        [shapely.to_wkb(one) for one in SHAPES], pa.array([shapely.to_wkb(one) for one in SHAPES]),
+        shapely.MultiPoint(XY), [shapely.geometry.mapping(one) for one in SHAPES],
+        {"type": "FeatureCollection",
+         "features": [{"type": "Feature", "geometry": shapely.geometry.mapping(one)} for one in SHAPES]},
+        pd.DataFrame({"lat": [y for _, y in XY], "lon": [x for x, _ in XY], "name": ["a", "b"]}),
+        pa.table({"y": [y for _, y in XY], "x": [x for x, _ in XY]}),
+        {"Longitude": [x for x, _ in XY], "Latitude": [y for _, y in XY]},
+        pa.table({"geometry": [shapely.to_wkb(one) for one in SHAPES], "x": [1, 2]}),
+    ],
+)  # fmt: skip
+def test_points_come_in_any_form_and_keep_their_order(form):
+    found, crs = coordinates_of(form)
+    np.testing.assert_allclose(found, XY, rtol=0, atol=1e-12)
+    assert crs.to_epsg() == 4326
+
+
+def test_one_point_is_a_batch_of_one_and_a_missing_one_is_nowhere():
+    assert coordinates_of(XY[0])[0].tolist() == [list(XY[0])]
+    assert coordinates_of(SHAPES[0])[0].tolist() == [list(XY[0])]
+    found = coordinates_of(geopandas.GeoSeries([SHAPES[0], None, shapely.Point()], crs=3857))
+    assert np.isnan(found[0]).all(axis=1).tolist() == [False, True, True]
+    assert found[1].to_epsg() == 3857
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([1, 2, 3], "coordinates"), (["a", "b"], "expected points"), ([shapely.box(0, 0, 1, 1)], "found a Polygon"),
+        (pd.DataFrame({"a": [1.0], "b": [2.0]}), r"lon, longitude.*\['a', 'b'\]"),
+        (pd.DataFrame({"x": [1.0], "lon": [2.0], "y": [1.0]}), "one of each"),
+    ],
+)  # fmt: skip
+def test_what_says_no_place_is_refused(points, message):
+    with pytest.raises(QueryError, match=message):
+        coordinates_of(points)
+
+
+def test_longitudes_are_the_same_a_full_turn_on(tmp_path):
+    world = write_cog(tmp_path / "w.tif", noise((1, 180, 360)), origin=(0, 90), pixel=1, crs="EPSG:4326")
+    refs = rr.build([str(world)], tmp_path / "w.refs")
+    with rasterio.open(world) as file:
+        expected = [value[0] for value in file.sample([(350.5, 10.5), (20.5, -3.5)])]
+    assert refs.sample_points([(-9.5, 10.5), (20.5, -3.5)])["image"].to_pylist() == expected
+
+
+def test_chips_that_do_not_exist_are_refused(collection):
+    found = collection.chips(64, assets="red")
+    for wrong in ([len(found)], [-1], 3, [0.5]):
+        with pytest.raises(QueryError, match="expected numbers of"):
+            found.read(wrong)
+    assert found.read([])["red"].shape == (0, 64, 64)
+    with pytest.raises(QueryError, match="found 'nothing'"):
+        collection.chips(64, columns=["nothing"])
+    with pytest.raises(QueryError, match="at least one pixel"):
+        collection.chips("64")
 
 
 def test_chips_equal_rasterios_windows(collection, files):
