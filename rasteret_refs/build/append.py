@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from rasteret_refs.build.duplicates import DUPLICATE_OF
-from rasteret_refs.build.journal import Journal, journal_path
+from rasteret_refs.build.journal import Journal, journaled
 from rasteret_refs.build.known import KnownScenes
 from rasteret_refs.build.scan import OnError
 from rasteret_refs.build.scene import Scene, SceneFailure
@@ -140,37 +140,31 @@ def append(
     objects = objects or Objects(storage)
     work: _Work | None = None
     try:
-        with staged(base, overwrite=True) as directory:
-            journal = Journal(journal_path(base), resume=resume)
-            done = False
-            try:
-                sealed = SealedSet.open(LocalFiles(str(base)))
-                work = _Work(base=base, known=KnownScenes(_scenes(sealed, base)))
-                _scan(
-                    work,
-                    scenes=scenes,
-                    objects=objects,
-                    sealed=sealed,
-                    on_error=on_error,
-                    progress=progress,
-                    journal=journal,
-                    refusals=refusals,
-                )
-                _write(
-                    work,
-                    sealed=sealed,
-                    directory=directory,
-                    on_error=on_error,
-                    progress=progress,
-                    recipe=recipe,
-                    storage_hints=storage_hints,
-                )
-                done = True
-            except _NothingNewError:
-                done = True
-                raise
-            finally:
-                journal.close(remove=done)
+        with (
+            staged(base, overwrite=True) as directory,
+            journaled(base, resume=resume, done=_NothingNewError) as journal,
+        ):
+            sealed = SealedSet.open(LocalFiles(str(base)))
+            work = _Work(base=base, known=KnownScenes(_scenes(sealed, base)))
+            _scan(
+                work,
+                scenes=scenes,
+                objects=objects,
+                sealed=sealed,
+                on_error=on_error,
+                progress=progress,
+                journal=journal,
+                refusals=refusals,
+            )
+            _write(
+                work,
+                sealed=sealed,
+                directory=directory,
+                on_error=on_error,
+                progress=progress,
+                recipe=recipe,
+                storage_hints=storage_hints,
+            )
     except _NothingNewError:
         if work is None:
             raise

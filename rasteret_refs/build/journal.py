@@ -149,6 +149,31 @@ class Journal:
             raise BuildError(f"{self.path}: expected a journal that can be written, got: {error}") from error
 
 
+@contextlib.contextmanager
+def journaled(out: Path, *, resume: bool, done: type[BaseException] | tuple[()] = ()) -> Iterator[Journal]:
+    """Keep a journal beside an output until the block ends without an error, or with one that means that all is done.
+
+    Parameters
+    ----------
+    out
+        The set that is written.
+    resume
+        Take over what a stopped build left.
+    done
+        Errors after which nothing is left to go on with.
+    """
+    journal = Journal(journal_path(out), resume=resume)
+    finished = False
+    try:
+        yield journal
+        finished = True
+    except done:
+        finished = True
+        raise
+    finally:
+        journal.close(remove=finished)
+
+
 def journal_path(out: Path) -> Path:
     """Return where the journal of a build of `out` lies: hidden, beside it."""
     place = Path(os.path.realpath(out))

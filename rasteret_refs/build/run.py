@@ -8,7 +8,7 @@ from typing import Any
 
 from rasteret_refs.build.duplicates import DUPLICATE_OF
 from rasteret_refs.build.executors import opened_executor
-from rasteret_refs.build.journal import Journal, journal_path
+from rasteret_refs.build.journal import journaled
 from rasteret_refs.build.memory import give_back
 from rasteret_refs.build.scan import OnError
 from rasteret_refs.build.scene import Scene, SceneFailure
@@ -16,6 +16,7 @@ from rasteret_refs.build.steps import (
     Axis,
     Layout,
     Progress,
+    Scanned,
     distinct,
     failure_rows,
     plan_scenes,
@@ -137,45 +138,37 @@ def build(
     from rasteret_refs.refset.write import write_reference_set
 
     began = time.monotonic()
+    out = Path(out)
     objects = objects or Objects(storage)
-    done = False
-    with staged(Path(out), overwrite=overwrite) as directory:
-        journal = Journal(journal_path(Path(out)), resume=resume)
-        try:
-            with opened_executor(executor) as pool:
-                found = run(
-                    scan_scenes(
-                        scenes, objects, axis=axis, on_error=on_error, progress=progress, journal=journal, executor=pool
-                    )
-                )
-            found.failures = [*refusals(), *found.failures]
-            repeated = distinct(found)
-            require_scenes(found)
-            if progress is not None:
-                progress("plan", 0, len(found.scenes))
-            plan = plan_scenes(
-                found, axis=axis, coordinates=coordinates, on_error=on_error, layout=layout, tolerance=tolerance
+    with staged(out, overwrite=overwrite) as directory, journaled(out, resume=resume) as journal:
+        with opened_executor(executor) as pool:
+            scanning = scan_scenes(
+                scenes, objects, axis=axis, on_error=on_error, progress=progress, journal=journal, executor=pool
             )
-            if progress is not None:
-                progress("write", 0, len(found.scenes))
-            table = scene_rows(found, plan)
-            assets = sum(len(entry.assets) for entry in found.scenes)
-            duplicates = sum(DUPLICATE_OF in entry.scene.properties for entry in found.scenes)
-            found.scenes.clear()  # the plan holds all offsets again, and writing takes memory too
-            give_back()
-            write_reference_set(
-                plan,
-                directory,
-                scenes=table,
-                failures=failure_rows(found.failures),
-                recipe=with_coordinates(recipe, coordinates),
-                storage=storage_hints,
-            )
-            done = True
-        finally:
-            journal.close(remove=done)
+            found = run(scanning)
+        found.failures = [*refusals(), *found.failures]
+        repeated = distinct(found)
+        require_scenes(found)
+        _tell(progress, "plan", found)
+        plan = plan_scenes(
+            found, axis=axis, coordinates=coordinates, on_error=on_error, layout=layout, tolerance=tolerance
+        )
+        _tell(progress, "write", found)
+        table = scene_rows(found, plan)
+        assets = sum(len(entry.assets) for entry in found.scenes)
+        duplicates = sum(DUPLICATE_OF in entry.scene.properties for entry in found.scenes)
+        found.scenes.clear()  # the plan holds all offsets again, and writing takes memory too
+        give_back()
+        write_reference_set(
+            plan,
+            directory,
+            scenes=table,
+            failures=failure_rows(found.failures),
+            recipe=with_coordinates(recipe, coordinates),
+            storage=storage_hints,
+        )
     return BuildReport(
-        out=Path(out),
+        out=out,
         scenes=table.num_rows,
         assets=assets,
         failures=tuple(found.failures),
@@ -187,6 +180,11 @@ def build(
         duplicates=duplicates,
         resumed=journal.used,
     )
+
+
+def _tell(progress: Progress | None, phase: str, found: Scanned) -> None:
+    if progress is not None:
+        progress(phase, 0, len(found.scenes))
 
 
 def with_coordinates(recipe: Mapping[str, Any] | None, coordinates: Sequence[str]) -> dict[str, Any]:
