@@ -22,6 +22,8 @@ _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "geometry": ("geometry", "geom"),
     "collection": ("collection",),
 }
+_HREF_OF = "href."
+"""Begins the name of the part that is the column of one asset among several."""
 _ROLES = ("id", "href", "datetime", "start_datetime", "end_datetime", "geometry", "collection")
 
 
@@ -185,8 +187,9 @@ def column_mapping(schema: pa.Schema, columns: Mapping[str, Any] | None, asset: 
     schema
         The table's.
     columns
-        Part → column: `id`, `href` (a column, or a mapping from asset name to column), `datetime`, `start_datetime`,
-        `end_datetime`, `geometry`, `collection`. None instead of a column: the part is left out.
+        Part → column: `id`, `href` (a column, or a mapping from asset name to column; `href.red` is the column of the
+        asset `red`), `datetime`, `start_datetime`, `end_datetime`, `geometry`, `collection`. None instead of a column:
+        the part is left out.
     asset
         Name of the asset where `href` is one column.
 
@@ -200,11 +203,15 @@ def column_mapping(schema: pa.Schema, columns: Mapping[str, Any] | None, asset: 
     given = {part: name for part, name in given.items() if part not in unused}
     names = schema.names
     listed = ", ".join(names)
+    named = {part.removeprefix(_HREF_OF): given.pop(part) for part in list(given) if part.startswith(_HREF_OF)}
     unknown = sorted((set(given) | unused) - set(_ROLES))
     if unknown:
-        raise SourceError(f"columns: expected the parts {', '.join(_ROLES)}, found {', '.join(unknown)}")
+        raise SourceError(
+            f"columns: expected the parts {', '.join(_ROLES)}, or {_HREF_OF}NAME for the asset NAME, "
+            f"found {', '.join(unknown)}"
+        )
     href = given.pop("href", None)
-    hrefs = {asset: href} if isinstance(href, str) else dict(href or {})
+    hrefs = {**({asset: href} if isinstance(href, str) else href or {}), **named}
     missing = [f"{part}={name!r}" for part, name in {**given, **hrefs}.items() if name not in names]
     if missing:
         raise SourceError(f"columns: the table lacks {', '.join(missing)}; it has {listed}")

@@ -95,6 +95,10 @@ def test_several_href_columns_are_several_assets_with_holes(table):
     wide = table.append_column("nir", nir)
     scenes = list(resolve(wide, columns={"href": {"red": "href", "nir": "nir"}}))
     assert [[asset.name for asset in scene.assets] for scene in scenes] == [["red", "nir"], ["red"], ["red"]]
+    same = list(resolve(wide, columns={"href.red": "href", "href.nir": "nir"}))
+    assert [[asset.href for asset in scene.assets] for scene in same] == [
+        [asset.href for asset in scene.assets] for scene in scenes
+    ]
     scenes = list(resolve(wide.slice(0, 1), columns={"href": {"red": "href", "nir": "nir"}}, assets={"n": "nir"}))
     assert [asset.name for asset in scenes[0].assets] == ["n"]
     with pytest.raises(SourceError, match="swir"):
