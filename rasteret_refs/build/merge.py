@@ -11,6 +11,7 @@ from rasteret_refs.build.scan import OnError
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.build.steps import Progress
 from rasteret_refs.errors import LayoutError
+from rasteret_refs.objects.client import Objects
 
 if TYPE_CHECKING:
     from rasteret_refs.refset.opened import OpenedRefset
@@ -73,6 +74,7 @@ def merge(
         storage=storage,
         storage_hints=storage_of(other.seal, other.sha256, None),
         on_error=on_error,
+        objects=Objects(storage, authorise=authority),
         recipe={**recipe, "merged": [*recipe.get("merged", ()), merged]},
         progress=progress,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rasteret_refs.cli.options import json_option, read_storage, storage_option
-from rasteret_refs.cli.output import FAILED, print_facts, print_json, reports_errors
+from rasteret_refs.cli.output import FAILED, print_facts, print_json, printable, reports_errors
 from rasteret_refs.errors import RasteretRefsError
 
 
@@ -49,7 +49,7 @@ def command(
             print_json({"set": location, "result": "unsound", "problems": [asdict(problem) for problem in problems]})
         else:
             for problem in problems:
-                click.echo(f"{problem.error}: {problem.message}", err=True)
+                click.echo(printable(f"{problem.error}: {problem.message}"), err=True)
         sys.exit(FAILED)
     found = {name: value for name, value in report.items() if value is not None}
     if as_json:

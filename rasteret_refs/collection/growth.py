@@ -78,17 +78,22 @@ class Growing:
         ------
         SourceError
             The recorded source was a value in memory: it must be given again.
+        UnauthorisedSourceError
+            The set was not written here by you: what it records is a stranger's search, and is not run.
         RefsetError
             The set does not lie in a local directory.
         """
         from rasteret_refs.build.append import append
+        from rasteret_refs.refset.trust import check_own, storage_of
         from rasteret_refs.sources.again import appended_recipe, asked_again
         from rasteret_refs.sources.resolve import resolve
         from rasteret_refs.sources.storage import public_storage
 
         place = self._directory("append to")
         recipe = self.refset.seal.recipe
-        storage = {**self.refset.seal.storage, **self.storage}
+        if source is None:
+            check_own(self.refset.sha256, place, recipe)
+        storage = storage_of(self.refset.seal, self.refset.sha256, self.storage)
         options = {**source_options, "storage": storage, "on_error": on_error}
         stream = (
             asked_again(recipe, self.refset.all_scenes, overlap=overlap, **options)
@@ -133,10 +138,12 @@ class Growing:
         """
         from rasteret_refs.build.merge import merge
         from rasteret_refs.refset.opened import OpenedRefset
+        from rasteret_refs.refset.trust import storage_of
 
         place = self._directory("merge into")
         opened = other.refset if isinstance(other, Growing) else OpenedRefset(other, self.storage)
-        storage = {**opened.seal.storage, **self.refset.seal.storage, **self.storage}
+        ours = storage_of(self.refset.seal, self.refset.sha256, self.storage)
+        storage = {**storage_of(opened.seal, opened.sha256, None), **ours}
         report = merge(place, opened, storage=storage, on_error=on_error, progress=progress)
         return self._reopened(report).assign_new_splits()
 

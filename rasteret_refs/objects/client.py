@@ -19,7 +19,7 @@ from rasteret_refs.objects.local import read_range
 from rasteret_refs.objects.location import Location, is_url, local_path, locate
 from rasteret_refs.objects.plain_http import ranged_get
 from rasteret_refs.objects.runtime import obstore, used
-from rasteret_refs.objects.stores import azure_container, open_store, options_for
+from rasteret_refs.objects.stores import azure_container, headers_for, open_store, options_for
 from rasteret_refs.tiff.values import ByteRange
 
 DEFAULT_CONCURRENCY = 256
@@ -294,7 +294,7 @@ class Objects:
 
     async def _plainly(self, wanted: Wanted) -> tuple[Fetched | Failure, float | None]:
         _, options = options_for(wanted.url, self._storage)
-        headers = dict(options.get("client_options", {}).get("default_headers", {}))
+        headers = headers_for(wanted.location, options)
         if wanted.etag is not None and not wanted.etag.startswith("W/"):
             headers["If-Match"] = wanted.etag
         seconds = float(options.get("timeout", 60.0))

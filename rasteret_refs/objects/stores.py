@@ -102,6 +102,17 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Any:
         raise SourceError(f"storage options of {location.kind} {location.root}: {first}") from error
 
 
+def headers_for(location: Location, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers that options ask for, for requests that do not go through a store.
+
+    Raises
+    ------
+    AccessError
+        When credentials that the options ask for cannot be found.
+    """
+    return dict(_client_options(location, options).get("default_headers", {}))
+
+
 def azure_container(location: Location) -> tuple[str, str, str]:
     """Split an https blob location into account, container and key.
 

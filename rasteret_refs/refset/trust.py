@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rasteret_refs.errors import UnauthorisedSourceError
 from rasteret_refs.objects.authority import Authority, as_allowed
 from rasteret_refs.refset.hints import safe_hints
 from rasteret_refs.refset.seal import Seal
@@ -57,6 +58,21 @@ def was_written_here(digest: str) -> bool:
         return (state_directory() / digest).is_file()
     except (OSError, RuntimeError):
         return False
+
+
+def check_own(digest: str, location: object, recipe: Mapping[str, Any]) -> None:
+    """Refuse to run the search that a stranger's set records: it names hosts and files, and SQL over tables.
+
+    Raises
+    ------
+    UnauthorisedSourceError
+        The message names the recorded source, which may be given again.
+    """
+    if not was_written_here(digest):
+        raise UnauthorisedSourceError(
+            f"{location}: expected a set that you wrote here, whose search may be run again, got a stranger's; "
+            f"if you trust its source, {str(recipe.get('source'))[:200]!r}, give it as source"
+        )
 
 
 def authority_of(seal: Seal, digest: str, location: str, *, allow: str | Sequence[str] = ()) -> Authority:

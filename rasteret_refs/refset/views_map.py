@@ -1,5 +1,6 @@
 """Footprints as a small inline SVG map for notebooks: no network, no drawing library."""
 
+import contextlib
 import html
 import math
 import struct
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rasteret_refs.errors import DamagedError
 from rasteret_refs.refset.views_subset import bounds_of
 
 WIDTH: Final = 420
@@ -21,6 +23,8 @@ COLOURS: Final = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b", "#e377c
 """One a split, in order of their names."""
 _MARGIN: Final = 0.06
 _LONGEST_RING: Final = 200
+_FARTHEST: Final = 720.0
+"""Degrees: footprints beyond are nonsense, and would be drawn for ever."""
 _POLYGON: Final = 3
 _MULTIPOLYGON: Final = 6
 _STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60)
@@ -46,8 +50,11 @@ def footprint_map(table: pa.Table, column: str = "split") -> str:
     """
     if not table.num_rows or "geometry" not in table.column_names:
         return ""
-    boxes = bounds_of(table)
-    placed = np.flatnonzero(np.isfinite(boxes).all(axis=1))
+    try:
+        boxes = bounds_of(table)
+    except DamagedError:  # a display says nothing rather than fail
+        return ""
+    placed = np.flatnonzero((np.abs(boxes) <= _FARTHEST).all(axis=1))  # false for NaN
     if not len(placed):
         return ""
     view = _View(boxes[placed])
@@ -113,9 +120,10 @@ def rings(wkb: bytes) -> Iterator[Ring]:
     wkb
         ISO WKB or EWKB, either byte order, two or three dimensions.
     """
-    for ring, _ in _polygons(wkb, 0):
-        step = -(-len(ring) // _LONGEST_RING)
-        yield ring[::step]
+    with contextlib.suppress(struct.error, ValueError, IndexError, RecursionError):  # what is no WKB draws nothing
+        for ring, _ in _polygons(wkb, 0):
+            step = max(-(-len(ring) // _LONGEST_RING), 1)
+            yield ring[::step]
 
 
 def _polygons(wkb: bytes, at: int) -> Iterator[tuple[Ring, int]]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rasteret_refs.errors import QueryError
+from rasteret_refs.errors import DamagedError, QueryError
 from rasteret_refs.refset.query import datetime_range, unknown_names
 from rasteret_refs.refset.wkb import summarise
 
@@ -288,11 +288,17 @@ def _equal(table: pa.Table, name: str, wanted: Any) -> npt.NDArray[np.bool_]:
 
 def bounds_of(table: pa.Table) -> npt.NDArray[np.float64]:
     """(west, south, east, north) of each footprint in degrees, NaN where there is none; shape `(rows, 4)`."""
-    boxes = table["bbox"].combine_chunks()
-    found = np.stack([_floats(pc.struct_field(boxes, side)) for side in _SIDES], axis=1)
+    found = np.full((len(table), len(_SIDES)), np.nan)
+    if "bbox" in table.column_names:
+        boxes = table["bbox"].combine_chunks()
+        found = np.stack([_floats(pc.struct_field(boxes, side)) for side in _SIDES], axis=1)
     for row in np.flatnonzero(np.isnan(found).any(axis=1)):
         wkb = table["geometry"][int(row)].as_py()
-        box = summarise(wkb).bounds if wkb is not None else None
+        try:
+            box = summarise(wkb).bounds if wkb is not None else None
+        except ValueError as error:
+            scene = table["id"][int(row)].as_py()
+            raise DamagedError(f"scenes.parquet: the footprint of scene {scene!r}: {error}") from error
         if box is not None:
             found[row] = box
     return found

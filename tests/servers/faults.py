@@ -14,6 +14,8 @@ Kind = Literal[
     "stall",
     "html",
     "changing_etag",
+    "no_etag",
+    "weak_etag",
     "redirect",
 ]
 
@@ -33,7 +35,9 @@ class Fault:
     `stall`                half of the body, then nothing until the client gives up (or `seconds` are over)
     `html`                 200 and a login page
     `changing_etag`        the right bytes, under another ETag each time
-    `redirect`             302 to `location`
+    `no_etag`              the right bytes without an ETag, and `modified` as the time
+    `weak_etag`            the right bytes under a weak ETag; `If-Match` never fits one
+    `redirect`             `status` (302 where it is none of a redirection) to `location`
     """
     path: str = "*"
     """Glob on the URL's path without its leading slash."""
@@ -48,6 +52,7 @@ class Fault:
     missing: int = 2
     seconds: float = 30.0
     location: str = ""
+    modified: str = "Mon, 01 Jan 2024 00:00:00 GMT"
     method: str | None = None
     """`GET` or `HEAD`; None: both."""
     seen: int = 0

@@ -69,6 +69,7 @@ class _Answer:
     """Content-Length, which a fault may make untrue."""
     extra: str = ""
     etag: str | None = None
+    modified: str = "Mon, 01 Jan 2024 00:00:00 GMT"
     span: tuple[int, int] = (-1, -1)
     content_type: str = "application/octet-stream"
     cut: bool = False
@@ -246,7 +247,9 @@ class RangeProtocol(asyncio.Protocol):
         size, etag = found
         if kind == "changing_etag":
             etag = state.other_etag()
-        if asked.condition is not None and etag.encode() not in asked.condition[1] and asked.condition[1] != b"*":
+        elif kind == "weak_etag":
+            etag = f"W/{etag}"
+        if asked.condition is not None and kind != "no_etag" and not _fits(asked.condition[1], etag):
             return _Answer(status=412, etag=etag)
         span = None if kind == "ignore_range" else _span(asked.range, size)
         if span is None:
@@ -255,6 +258,8 @@ class RangeProtocol(asyncio.Protocol):
             return _Answer(status=416, etag=etag, extra=f"Content-Range: bytes */{size}\r\n")
         else:
             answer = _Answer(status=206, etag=etag, span=span)
+        if fault is not None and kind == "no_etag":
+            answer.etag, answer.modified = None, fault.modified
         start, stop = span or (0, size)
         missing = 0 if fault is None else fault.missing
         if kind == "wrong_content_range":
@@ -277,7 +282,7 @@ class RangeProtocol(asyncio.Protocol):
         head = (
             f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\nContent-Type: {answer.content_type}\r\n"
             f"Content-Length: {answer.length}\r\nAccept-Ranges: bytes\r\n"
-            "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+            f"Last-Modified: {answer.modified}\r\n"
             + ("" if answer.etag is None else f"ETag: {answer.etag}\r\n")
             + answer.extra
             + "\r\n"
@@ -298,10 +303,16 @@ class RangeProtocol(asyncio.Protocol):
             self._loop.call_soon(self._next)
 
 
+def _fits(condition: bytes, etag: str) -> bool:
+    """Whether If-Match lets a request through: by strong comparison, which no weak tag passes (RFC 9110, 13.1.1)."""
+    return condition == b"*" or (not etag.startswith("W/") and etag.encode() in condition)
+
+
 def _refusal(fault: Fault) -> _Answer:
     """The answer of a fault that gives no byte of the object."""
     if fault.kind == "redirect":
-        return _Answer(status=302, extra=f"Location: {fault.location}\r\n")
+        status = fault.status if 300 <= fault.status < 400 else 302
+        return _Answer(status=status, extra=f"Location: {fault.location}\r\n")
     if fault.kind == "html":
         page = b"<!DOCTYPE html><html><title>Sign in</title><body>Please sign in.</body></html>"
         return _Answer(status=200, body=page, length=len(page), content_type="text/html")
