@@ -19,6 +19,7 @@ from rasteret_refs.ml.pieces import Place
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.scene_images import SceneImages
 from rasteret_refs.ml.warp import shrinking
+from rasteret_refs.read.overlap import transformer
 
 Times = npt.NDArray[np.datetime64]
 
@@ -118,11 +119,9 @@ class Ground:
         return boxes
 
     def _aligned(self, crs: Any, box: Floats) -> Floats:
-        from pyproj import Transformer
-
-        transformer = Transformer.from_crs(self._systems.of(crs), self.crs, always_xy=True)
+        between = transformer(self._systems.of(crs), self.crs)
         left, bottom, right, top = map(float, box)
-        west, south, east, north = transformer.transform_bounds(left, bottom, right, top, densify_pts=21)
+        west, south, east, north = between.transform_bounds(left, bottom, right, top, densify_pts=21)
         (xres, yres), (x0, y0) = self.res, self.origin
         low = np.floor([(west - x0) / xres, (south - y0) / yres])
         high = np.ceil([(east - x0) / xres, (north - y0) / yres])

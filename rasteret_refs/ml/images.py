@@ -42,6 +42,8 @@ class AssetImages:
     width: Integers
     nodata: npt.NDArray[np.object_]
     """A Python number, or None."""
+    alpha: tuple[bool, ...]
+    """For each of `arrays` whether its last band hides pixels of the others where it is 0, see `has_alpha`."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "AssetImages":
         return self
@@ -156,7 +158,7 @@ def _asset_images(reader: Reader, scenes: pa.Table, name: str, places: dict[str,
         masks.append(internal_mask(reader, array))
     return AssetImages(
         name=name, arrays=arrays, masks=tuple(masks), code=code, index=index, transform=transform, crs=crs,
-        height=height, width=width, nodata=nodata,
+        height=height, width=width, nodata=nodata, alpha=tuple(map(has_alpha, arrays)),
     )  # fmt: skip
 
 
@@ -205,6 +207,17 @@ def _number(value: Any, dtype: np.dtype[Any]) -> Any:
         exact = int(value)
         return exact if np.iinfo(dtype).min <= exact <= np.iinfo(dtype).max else None
     return complex(value) if dtype.kind == "c" else float(value)
+
+
+def has_alpha(array: ReferencedArray) -> bool:
+    """Tell whether the last band is an alpha band that GDAL takes for a mask: one of 2 or 4, of 8 or 16 bits.
+
+    GDAL looks at it only where there is neither an internal mask nor nodata:
+    https://gdal.org/en/stable/development/rfc/rfc15_nodatabitmask.html
+    """
+    bands = array.attributes.get("gdal", {}).get("bands") or [{}]
+    known = len(array.shape) > 3 and array.shape[1] in {2, 4} and array.dtype in (np.uint8, np.uint16)  # noqa: PLR2004
+    return known and len(bands) == array.shape[1] and bands[-1].get("color_interpretation") == "alpha"
 
 
 def internal_mask(reader: Reader, array: ReferencedArray) -> ReferencedArray | None:

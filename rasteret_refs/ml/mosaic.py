@@ -87,6 +87,10 @@ class ImageLayer:
             valid = valid & ~equal(out, nodata)
         if self._internal is not None:
             valid = valid & (self._internal != 0)
+        elif nodata is None and self.images.alpha[int(self.images.code[self.row])]:
+            opaque = np.ones(out.shape, bool)
+            opaque[:-1] = out[-1] != 0
+            valid = valid & opaque
         for pixels, rule in self._hiding:
             valid = valid & ~rule.hidden(pixels)
         return valid

@@ -119,4 +119,5 @@ def _overview(
         height=np.array([height]),
         width=np.array([width]),
         nodata=images.nodata[at],
+        alpha=(images.alpha[int(images.code[row])],),
     )

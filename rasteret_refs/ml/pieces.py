@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages, Floats, Integers
+from rasteret_refs.read import workers
 from rasteret_refs.read.arrays import ReferencedArray
 from rasteret_refs.read.reader import Window
 
@@ -22,6 +23,8 @@ class Step(NamedTuple):
     window: Window
     finish: Callable[[npt.NDArray[Any]], None] | None
     """Given the pixels; None where the window's own `out` is the place."""
+    then: Callable[[], None] | None = None
+    """Further work, once all pixels of the batch are in their places; it may run beside that of other steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +184,12 @@ def _part(line: Lines) -> tuple[_Wanted | None, slice]:
 
 
 def finish_all(steps: Sequence[Step], pixels: Sequence[npt.NDArray[Any]]) -> None:
-    """Send what was read to its places."""
+    """Send what was read to its places, and do what is to be done with it, in several threads."""
     for one, read in zip(steps, pixels, strict=True):
         if one.finish is not None:
             one.finish(read)
+    work = [one.then for one in steps if one.then is not None]
+    if len(work) == 1:
+        work[0]()
+    elif work:
+        list(workers.decoders().map(lambda one: one(), work))

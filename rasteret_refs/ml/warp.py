@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages
 from rasteret_refs.ml.pieces import Place, Step, lines_of, step
 from rasteret_refs.read.masks import Mask
+from rasteret_refs.read.overlap import transformer
+from rasteret_refs.read.resample import onto
+from rasteret_refs.read.target import Grid
 
 MARGIN = 4
 """Pixels read around what a place covers: kernels up to cubic and Lanczos reach so far at equal resolution."""
@@ -61,6 +65,7 @@ class Warp:
             for mask, at, rule in masks
         ]
         self._valid: npt.NDArray[np.bool_] = np.zeros(self._shape, bool)
+        self._surrounded = False  # whether the image goes on around all of the place
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -72,8 +77,10 @@ class Warp:
         reach = MARGIN * max(1, math.ceil((columns[1] - columns[0]) / max(self.place.width, 1)))
         left, right = math.floor(columns[0]) - reach, math.ceil(columns[1]) + reach
         top, bottom = math.floor(rows[0]) - reach, math.ceil(rows[1]) + reach
-        left, right = max(left, 0), min(right, int(self.images.width[self.row]))
-        top, bottom = max(top, 0), min(bottom, int(self.images.height[self.row]))
+        width, height = int(self.images.width[self.row]), int(self.images.height[self.row])
+        self._surrounded = left >= 0 and top >= 0 and right <= width and bottom <= height
+        left, right = max(left, 0), min(right, width)
+        top, bottom = max(top, 0), min(bottom, height)
         return None if right <= left or bottom <= top else (top, left, bottom - top, right - left)
 
     def steps(self, out: npt.NDArray[Any]) -> list[Step]:
@@ -91,44 +98,33 @@ class Warp:
         planned = [step(array, index, lines, pixels, outside=self.fill)]
         if internal is not None:
             planned.append(step(internal, index, lines, mask, outside=0))
-        found = [one for one in planned if one is not None]
+        *others, last = [one for one in planned if one is not None]
 
-        def warp_after(last: Step) -> Step:
-            def finish(read: npt.NDArray[Any]) -> None:
-                if last.finish is not None:
-                    last.finish(read)
-                self._warp(pixels, mask, (top, left), out)
-
-            return Step(last.window, finish)
+        def warp() -> None:
+            self._warp(pixels, mask, (top, left), out)
 
         hiding = [one for warp, _, pixels in self._hiding for one in warp.steps(pixels)]
-        return [*found[:-1], warp_after(found[-1]), *hiding]
+        return [*others, last._replace(then=warp), *hiding]
 
     def _warp(
         self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8], corner: tuple[int, int], out: npt.NDArray[Any]
     ) -> None:
-        from rasterio.transform import Affine
-        from rasterio.warp import Resampling, reproject
-
         (a, b, c, d, e, f), (top, left) = self.images.transform[self.row], corner
-        own = Affine(a, b, c + a * left + b * top, d, e, f + d * left + e * top)
-        grids = {
-            "src_transform": own,
-            "src_crs": _system(self.images.crs[self.row]),
-            "dst_transform": Affine(*self.place.transform),
-            "dst_crs": _system(self.place.crs),
-        }
+        height, width = pixels.shape[-2:]
+        moved = (a, b, c + a * left + b * top, d, e, f + d * left + e * top)
+        own = Grid(crs=_system(self.images.crs[self.row]), transform=moved, height=height, width=width)
+        place = self.place
+        wanted = Grid(crs=_system(place.crs), transform=place.transform, height=place.height, width=place.width)
         nodata = self.images.nodata[self.row]
-        reproject(
-            pixels, out, **grids, src_nodata=nodata, dst_nodata=self.fill, init_dest_nodata=True,
-            resampling=Resampling[self.resampling],
-        )  # fmt: skip
+        warped = onto(pixels, own, wanted, resampling=self.resampling, nodata=nodata, fill=self.fill)
+        np.copyto(out, warped, casting="unsafe")
         if nodata is not None:
             hidden = np.isnan(pixels) if nodata != nodata else pixels == nodata  # noqa: PLR0124 - only NaN differs
             mask = np.where(hidden.all(axis=0, keepdims=True), np.uint8(0), mask)
-        seen = np.zeros(self._valid.shape, np.uint8)
-        reproject(mask, seen, **grids, resampling=Resampling.nearest)
-        self._valid = seen != 0
+        if self._surrounded and mask.all():
+            self._valid[...] = True
+        else:
+            self._valid = onto(mask, own, wanted, resampling="nearest", nodata=None, fill=0) != 0
 
     def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Where the image reaches, and has data."""
@@ -141,11 +137,9 @@ class Warp:
 
 
 @lru_cache(maxsize=256)
-def _system(crs: Any) -> Any:
-    """Make rasterio's object of a CRS: parsing takes longer than warping a chip."""
-    from rasterio.crs import CRS
-
-    return CRS.from_user_input(crs)
+def _system(crs: Any) -> pyproj.CRS:
+    """Make the object of a CRS: parsing takes longer than warping a chip."""
+    return pyproj.CRS.from_user_input(crs)
 
 
 def shrinking(images: AssetImages, row: int, place: Place) -> float:
@@ -158,10 +152,9 @@ def shrinking(images: AssetImages, row: int, place: Place) -> float:
 
 def _covered(images: AssetImages, row: int, place: Place) -> tuple[list[float], list[float]]:
     """First and last column, and first and last row, of an image that a place covers, in fractions of pixels."""
-    from rasterio.warp import transform_bounds
-
     a, _, c, _, e, f = place.transform
     box = (c, f + e * place.height, c + a * place.width, f)
-    west, south, east, north = transform_bounds(_system(place.crs), _system(images.crs[row]), *box, densify_pts=21)
+    between = transformer(_system(place.crs), _system(images.crs[row]))
+    west, south, east, north = between.transform_bounds(*box, densify_pts=21)
     sa, _, sc, _, se, sf = images.transform[row]
     return sorted(((west - sc) / sa, (east - sc) / sa)), sorted(((south - sf) / se, (north - sf) / se))

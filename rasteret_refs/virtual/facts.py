@@ -16,6 +16,8 @@ from rasteret_refs.virtual.conventions import safe_number
 
 NodataValue = int | float | complex | None
 
+_ALPHA: Final = (1, 2)
+"""Of ExtraSamples: associated and unassociated alpha."""
 _FOR_OVERVIEWS: Final = ("nodata_text", "bands")
 _BAND_FOR_OVERVIEWS: Final = ("scale", "offset", "unit", "description")
 
@@ -52,6 +54,8 @@ def facts_of(description: ImageDescription, georeference: Georeference | None, d
     """
     metadata = gdal_metadata(description.gdal_metadata or "")
     per_band = [_band(metadata.band(number)) for number in range(bands)]
+    for number in _alpha_bands(description, bands):
+        per_band[number].setdefault("color_interpretation", "alpha")
     gdal = _items(metadata.dataset)
     texts = _tag_items(description, georeference)
     if texts:
@@ -127,6 +131,12 @@ def _tag_items(description: ImageDescription, georeference: Georeference | None)
     if georeference is not None:
         items["AREA_OR_POINT"] = "Point" if georeference.pixel_is_point else "Area"
     return items
+
+
+def _alpha_bands(description: ImageDescription, bands: int) -> list[int]:
+    """List the bands that say how opaque the others are: ExtraSamples 1 and 2, TIFF 6.0 section 18."""
+    first = bands - len(description.extra_samples)
+    return [first + place for place, kind in enumerate(description.extra_samples) if kind in _ALPHA and first > 0]
 
 
 def _band(band: GdalBand) -> dict[str, Any]:

@@ -329,3 +329,61 @@ def test_one_epoch_of_a_torchgeo_trainer(made):
 
 def _for_training(samples):
     return {key: value for key, value in stack_samples(samples).items() if key in ("image", "mask")}
+
+
+def test_a_transparent_pixel_gives_way_to_the_next_scene(tmp_path):
+    """RGBA without nodata: GDAL takes the alpha band for a mask, and so does TorchGeo's mosaic."""
+    import rasterio
+
+    import rasteret_refs as rr
+
+    random = np.random.default_rng(0)
+    features = []
+    for number, name in enumerate(("a", "b")):
+        data = random.integers(1, 255, (4, 256, 256)).astype(np.uint8)
+        data[3] = 255
+        data[3, :100, : 100 + 50 * number] = 0
+        path = tmp_path / f"{name}_rgba.tif"
+        profile = {
+            "driver": "GTiff", "tiled": True, "blockxsize": 128, "blockysize": 128, "count": 4, "dtype": "uint8",
+            "width": 256, "height": 256, "crs": "EPSG:32643", "photometric": "RGB", "alpha": "yes",
+            "transform": rasterio.transform.from_origin(600_000, 1_500_000, 10, 10), "interleave": "pixel",
+        }  # fmt: skip
+        with rasterio.open(path, "w", **profile) as file:
+            file.write(data)
+            assert file.colorinterp[-1] == rasterio.enums.ColorInterp.alpha
+        features.append({
+            "type": "Feature", "stac_version": "1.0.0", "id": name, "geometry": None, "links": [],
+            "properties": {"datetime": f"2024-01-{1 + 20 * number:02d}T05:00:00Z"},
+            "assets": {"rgba": {"href": str(path), "type": "image/tiff", "roles": ["data"]}},
+        })  # fmt: skip
+    found = rr.build({"type": "FeatureCollection", "features": features}, tmp_path / "x.refs")
+
+    class Whole(Scenes):
+        separate_files = False
+        all_bands = ()
+
+        def __init__(self, prefix, names, days, **options):
+            super().__init__(prefix, names, days, ("rgba",), **options)
+
+    for series in (False, True):
+        ours = found.to_torchgeo(["rgba"], time_series=series)
+        other = Whole(f"{tmp_path}/", ["a", "b"], [0, 20], time_series=series)
+        other.band_indexes = None
+        same(ours[:, :], other[:, :])
+
+
+def test_colours_of_classes_come_along(tmp_path):
+    import rasterio
+
+    import rasteret_refs as rr
+
+    colours = {number: (number, 255 - number, number // 2, 255) for number in range(256)}
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "width": 64, "height": 64, "crs": "EPSG:32643",
+               "transform": rasterio.transform.from_origin(600_000, 1_500_000, 10, 10)}  # fmt: skip
+    with rasterio.open(tmp_path / "a_classes.tif", "w", **profile) as file:
+        file.write(np.zeros((1, 64, 64), np.uint8))
+        file.write_colormap(1, colours)
+    dataset = rr.build(tmp_path / "a_classes.tif", tmp_path / "x.refs").to_torchgeo(is_image=False)
+    other = Scenes(f"{tmp_path}/", ["a"], [0], ("classes",), is_image=False)
+    assert np.array_equal(np.array(dataset.cmap.colors)[:, :3], np.array(other.cmap.colors)[:, :3])
