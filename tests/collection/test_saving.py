@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -19,7 +20,7 @@ import xarray as xr
 
 import rasteret_refs as rr
 from rasteret_refs.errors import ExistsError, QueryError
-from tests.collection.scenes import items, read
+from tests.collection.scenes import START, item, items, pixels_of, read, transform_of, write_cog
 from tests.servers.range_server import serve
 
 
@@ -166,3 +167,29 @@ def test_gdal_reads_the_scene_table_where_it_has_the_driver(table):
     if "Parquet" not in pyogrio.list_drivers():
         pytest.skip("this GDAL has no Parquet driver")
     assert len(pyogrio.read_dataframe(table)) == pq.read_metadata(table).num_rows
+
+
+def test_views_of_assets_in_several_profiles_are_saved_and_read_under_one_name(tmp_path):
+    """JPEG tables, compression and predictor change from scene to scene."""
+    jpeg = {"compress": "jpeg", "photometric": "ycbcr", "interleave": "pixel"}
+    ways = [
+        {**jpeg, "jpeg_quality": 75}, {**jpeg, "jpeg_quality": 90}, {"compress": "zstd", "interleave": "band"},
+        {"compress": "lzw", "predictor": 1, "interleave": "pixel"}, {**jpeg, "jpeg_quality": 75},
+    ]  # fmt: skip
+    paths = []
+    for number, way in enumerate(ways):
+        smooth = np.kron(pixels_of(number)[:30, :26] % 256, np.ones((10, 10))).astype("uint8")
+        planes = np.stack([smooth, smooth // 2, 255 - smooth])
+        paths.append(write_cog(tmp_path / f"{number}.tif", planes, transform_of("43PGQ"), **{"predictor": 1, **way}))
+    stac = [item(f"s{n}", {"visual": path}, START + timedelta(days=n), number=n) for n, path in enumerate(paths)]
+    refs = rr.build(stac, tmp_path / "x.refs")
+    for rows in ([0, 1, 2, 3, 4], [1, 2], [3]):
+        view = refs.where(f"number IN ({', '.join(map(str, rows))})")
+        saved = view.save(tmp_path / f"saved_{len(rows)}.refs")
+        for collection in (view, saved):
+            dataset = collection.to_xarray()
+            assert list(dataset.data_vars) == ["visual"]
+            for row, number in enumerate(rows):
+                with rasterio.open(paths[number]) as file:
+                    np.testing.assert_array_equal(dataset["visual"][row], file.read())
+        saved.verify()
