@@ -4,9 +4,11 @@ Our own reader refuses most of what is flagged here. Plain Zarr and fsspec refus
 local files included, with whatever credentials they are given, and run any codec that is installed.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from math import prod
 from typing import Any, Final
 
@@ -15,8 +17,9 @@ import numpy as np
 from rasteret_refs.errors import DamagedError, RasteretRefsError
 from rasteret_refs.objects.authority import below, foreign_problem
 from rasteret_refs.refset.documents import CODECS, check_codecs
+from rasteret_refs.refset.geoparquet import texts_of
 from rasteret_refs.refset.hints import unsafe_hints
-from rasteret_refs.refset.layout import SEAL, TILES, check_name
+from rasteret_refs.refset.layout import SCENES, SEAL, TILES, check_name
 from rasteret_refs.refset.opened import OpenedRefset
 from rasteret_refs.refset.secrets import SECRET_OPTIONS, is_secret_option, redacted, secret_in_url
 from rasteret_refs.refset.trust import was_written_here
@@ -110,10 +113,8 @@ def audit(refset: OpenedRefset) -> Audit:
     tally = _Tally()
     seal = refset.seal
     sizes = {}
-    try:
+    with contextlib.suppress(DamagedError):  # noted where its texts are read
         sizes = {url: version.size for url, version in versions_of(refset.all_scenes).items() if version is not None}
-    except DamagedError as error:
-        tally.note("damage", "scenes.parquet", str(error))
     for path in sorted(seal.records):
         _audit_array(refset, path, sizes, tally)
     own = was_written_here(refset.sha256)
@@ -146,17 +147,13 @@ def audit(refset: OpenedRefset) -> Audit:
 
 
 def _audit_files(refset: OpenedRefset, tally: _Tally) -> None:
-    """Look for names that readers misread, files that nobody sealed, and damage to what was not read until here."""
+    """Look for names that readers misread, and for files that nobody sealed."""
     for path in sorted({key.rpartition("/")[0] for key in refset.metadata} - {""}):
         try:
             for part in path.split("/"):
                 check_name(part, path)
         except RasteretRefsError as error:
             tally.note("name", path, str(error))
-    try:
-        refset.tiles()
-    except DamagedError as error:
-        tally.note("damage", TILES, str(error))
     for name in sorted((refset.sealed.files.names() or set()) - refset.seal.all_files().keys() - {SEAL}):
         tally.note("extra", name, "it lies in the set, but the seal does not name it")
 
@@ -234,10 +231,21 @@ def _audit_url(url: str, prefixes: Sequence[str], tally: _Tally, *, own: bool) -
 
 
 def _audit_texts(refset: OpenedRefset, tally: _Tally) -> None:
-    """Look for secrets in whatever else the set says: recipe, hints, failures."""
-    for where, text in _texts(refset.seal.recipe, "refs.json: recipe"):
+    """Look for secrets in whatever else the set says: recipe, attributes, tables, failures."""
+    texts = chain(_texts(refset.seal.recipe, "refs.json: recipe"), _texts(refset.metadata, ".zmetadata"))
+    for where, text in texts:
         if (secret := secret_in_url(text)) is not None:
             tally.note("secret", where, f"a URL carries a secret ({secret})")
+    for name, read in ((SCENES, lambda: refset.all_scenes), (TILES, refset.tiles)):
+        try:
+            table = read()
+        except DamagedError as error:
+            tally.note("damage", name, str(error))
+            continue
+        for column in table.column_names if table is not None else ():
+            found = {secret_in_url(text) for text in texts_of(table[column])} - {None}
+            if found:
+                tally.note("secret", f"{name}: {column}", f"URLs carry secrets ({', '.join(sorted(map(str, found)))})")
     try:
         failures = refset.failures()
     except DamagedError as error:

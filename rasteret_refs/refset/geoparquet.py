@@ -208,7 +208,7 @@ def scenes_bytes(table: pa.Table) -> pa.Buffer:
         A text that is a URL with a secret.
     """
     for field in table.schema:
-        refuse_secrets(_texts(table[field.name]), f"column {field.name}")
+        refuse_secrets(texts_of(table[field.name]), f"column {field.name}")
     return _table_bytes(table)
 
 
@@ -322,15 +322,15 @@ def _free_name(name: str) -> str:
     return f"properties:{name}" if name in RESERVED else name
 
 
-def _texts(values: pa.ChunkedArray | pa.Array) -> list[str]:
+def texts_of(values: pa.ChunkedArray | pa.Array) -> list[str]:
     """Return the distinct texts of a column at any depth that may hold a URL."""
     kind = values.type
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
     if pa.types.is_struct(kind):
-        return [text for i in range(kind.num_fields) for text in _texts(values.field(i))]
+        return [text for i in range(kind.num_fields) for text in texts_of(values.field(i))]
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _texts(values.values)
+        return texts_of(values.values)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return [text for text in values.unique().to_pylist() if text and "://" in text]
     return []

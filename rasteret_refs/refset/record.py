@@ -68,8 +68,9 @@ class Record:
         UnauthorisedSourceError
             Naming the path and the prefixes.
         """
+        whole = tuple(prefix if prefix.endswith("/") else f"{prefix}/" for prefix in prefixes)
         for path in self.paths:
-            if path and not path.startswith(tuple(prefixes)):
+            if path and not path.startswith(whole):
                 raise UnauthorisedSourceError(f"{self.name}: expected references below {list(prefixes)}, got {path}")
 
     @property

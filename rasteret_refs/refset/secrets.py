@@ -45,7 +45,7 @@ def secret_in_url(url: str) -> str | None:
     if "://" not in url or not ("?" in url or "@" in url or "#" in url):
         return None
     scheme, _, rest = url.partition("://")
-    plain, *parameters = _PARAMETERS.split(rest)
+    plain, *parameters = map(str, _PARAMETERS.split(rest))
     user, at, _ = plain.partition("/")[0].rpartition("@")
     if at and (scheme.lower() not in CONTAINER_SCHEMES or ":" in user):
         return "user information"

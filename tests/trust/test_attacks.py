@@ -567,3 +567,62 @@ def test_a_hint_for_earthdata_sends_the_token_to_nasa_s_hosts_only(monkeypatch: 
     objects = Objects(hint, retries=0, authorise=Authority(("https://data.earthdata.nasa.gov/",)))
     with pytest.raises(AccessError, match="EARTHDATA_TOKEN"):
         run(objects.fetch("https://data.earthdata.nasa.gov/x.tif", 0, 10))
+
+
+def test_secrets_anywhere_in_a_set_are_reported(local_refs: Path, tmp_path: Path) -> None:
+    """The audit looked at the objects' URLs and the recipe; attributes and other columns may hold URLs as well."""
+    from rasteret_refs.refset.geoparquet import _table_bytes
+
+    evil = "https://images.example.org/thumbnail.png?X-Amz-Signature=SECRETSIG"
+    out = forged(local_refs, tmp_path / "x.refs", documents=lambda d: d[f"{IMAGE}/.zattrs"].update(gdal={"LINK": evil}))
+    (finding,) = [found for found in reported(out) if found["kind"] == "secret"]
+    assert "LINK" in finding["where"]
+    table = rr.open(local_refs).refset.all_scenes
+    table = table.append_column("thumbnail", pa.array([{"href": evil}] * len(table)))
+    other = resealed(local_refs, tmp_path / "y.refs", "scenes.parquet", bytes(_table_bytes(table)))
+    (finding,) = [found for found in reported(other) if found["kind"] == "secret"]
+    assert finding["where"] == "scenes.parquet: thumbnail"
+    assert "SECRET" not in str(reported(other))
+
+
+def resealed(base: Path, out: Path, name: str, data: bytes) -> Path:
+    """Copy a set with another file in the place of one, under a seal that fits."""
+    from dataclasses import replace
+
+    from rasteret_refs.refset.seal import FileHash, Seal
+
+    shutil.copytree(base, out)
+    seal = Seal.from_bytes((out / "refs.json").read_bytes(), str(out))
+    (out / name).write_bytes(data)
+    (out / "refs.json").write_bytes(replace(seal, files={**seal.files, name: FileHash.of(data)}).to_bytes())
+    return out
+
+
+TABLES: dict[str, Callable[[pa.Table], pa.Table]] = {
+    "two columns of one name": lambda t: t.append_column("id", t["id"]),
+    "ids that are numbers": lambda t: t.set_column(t.column_names.index("id"), "id", pa.array(range(len(t)))),
+    "no ids": lambda t: t.drop_columns(["id"]),
+    "assets that are texts": lambda t: t.set_column(t.column_names.index("assets"), "assets", pa.array(["x"] * len(t))),
+    "hrefs that are numbers": lambda t: t.set_column(
+        t.column_names.index("assets"), "assets", pa.array([{"image": {"href": 1}}] * len(t))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_scene_tables_of_another_kind_are_refused_and_reported(local_refs: Path, tmp_path: Path, name: str) -> None:
+    """Each of them ended in `KeyError`, `TypeError` or `AttributeError`."""
+    table = TABLES[name](rr.open(local_refs).refset.all_scenes)
+    out = resealed(local_refs, tmp_path / "x.refs", "scenes.parquet", parquet(table))
+    with pytest.raises(DamagedError, match=r"scenes\.parquet"):
+        len(rr.open(out).scenes)
+    assert {finding["kind"] for finding in reported(out)} >= {"damage"}
+
+
+def test_the_plain_route_takes_prefixes_as_whole_segments(local_refs: Path, tmp_path: Path) -> None:
+    import zarr
+
+    url = "https://good.example.evil/x.tif"
+    out = forged(local_refs, tmp_path / "x.refs", url=url, sources=("https://good.example", "/"))
+    with pytest.raises(UnauthorisedSourceError):
+        zarr.open_array(rr.plain_store(out), path=IMAGE, mode="r", zarr_format=2)[0]
