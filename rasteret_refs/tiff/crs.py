@@ -8,7 +8,7 @@ from math import pi
 from typing import TYPE_CHECKING, Any
 
 from rasteret_refs.tiff.geokeys import USER_DEFINED, GeoKey, GeoKeys, ModelType
-from rasteret_refs.tiff.overrides import eastings_first, named, with_unit
+from rasteret_refs.tiff.overrides import current, eastings_first, named, with_unit
 from rasteret_refs.tiff.projections import axes, projection
 from rasteret_refs.tiff.units import CrsError, Unit, given_unit, linear_unit, quoted, registered_unit
 from rasteret_refs.tiff.vertical import with_vertical
@@ -48,10 +48,11 @@ def crs_of(keys: GeoKeys) -> tuple["CRS", int | None] | None:
     if any(isinstance(value, str) and len(value) > _LONGEST_CITATION for value in keys.values.values()):
         raise CrsError(f"a citation of more than {_LONGEST_CITATION} characters")
     try:
-        horizontal = _esri_string(keys)
-        if horizontal is None and (found := _horizontal(keys)) is not None:
-            horizontal = _official(found)
-        return None if horizontal is None else _identified(with_vertical(horizontal, keys))
+        spelt_out = _esri_string(keys)
+        if spelt_out is not None:  # its own order of axes counts, not the registry's
+            return spelt_out, _identified(spelt_out)[1]
+        found = _horizontal(keys)
+        return None if found is None else _identified(with_vertical(_official(found), keys))
     except (CRSError, ProjError, ValueError, TypeError, ArithmeticError, KeyError, AttributeError) as error:
         # pyproj reports some senseless codes, names and numbers in ways of its own
         raise CrsError(f"PROJ refuses the CRS: {error}") from error
@@ -93,8 +94,11 @@ def _official(crs: "CRS") -> "CRS":
 
 
 def _esri_string(keys: GeoKeys) -> "CRS | None":
+    """CRS that a citation spells out in ESRI's form; None where there is a code beside it, which counts more."""
     from pyproj import CRS
 
+    if keys.known_code(GeoKey.ProjectedCRS) is not None:
+        return None
     for key in (GeoKey.ProjectedCitation, GeoKey.GTCitation):
         text = keys.text(key)
         if text is not None and text.startswith(_ESRI_PREFIX):
@@ -122,14 +126,16 @@ def _projected(keys: GeoKeys) -> "CRS | None":
 
     code = keys.known_code(GeoKey.ProjectedCRS)
     if code is not None:
-        return _adjusted(CRS.from_epsg(code), code, keys)
+        registered = current(CRS.from_epsg(code))
+        return _adjusted(registered, registered.to_epsg(min_confidence=_CERTAIN) or code, keys)
     operation = keys.known_code(GeoKey.Projection)
     method = keys.code(GeoKey.ProjMethod)
     if operation is None and method is None:
         return _local(keys)
     base = _geographic(keys) or CRS.from_wkt(_UNKNOWN_GEOGRAPHIC)
     base_wkt = base.to_wkt("WKT1_GDAL")
-    name = keys.text(GeoKey.GTCitation) or keys.text(GeoKey.ProjectedCitation) or "unnamed"
+    citation = keys.text(GeoKey.GTCitation) or keys.text(GeoKey.ProjectedCitation)
+    name = _names(citation).get("PCS Name") or citation or "unnamed"
     unit = linear_unit(keys)
     if operation is not None and method is None:
         body, orientation = _registered_operation(operation, base, unit), ""
@@ -225,7 +231,7 @@ def _user_geographic(keys: GeoKeys) -> str | None:
 
 
 def _names(citation: str | None) -> dict[str, str]:
-    """Names in a citation `GCS Name = …|Datum = …|Ellipsoid = …|Primem = …` (GDAL, ERDAS Imagine), or plain text."""
+    """Names in a citation `PCS Name = …|GCS Name = …|Datum = …|Ellipsoid = …` (GDAL, ESRI, Imagine), or plain text."""
     if not citation:
         return {}
     pairs = (part.partition("=") for part in citation.split("|"))
@@ -316,6 +322,6 @@ def _angular_unit(keys: GeoKeys) -> Unit:
     if code is not None:
         return registered_unit(code, "angular")
     size = keys.number(GeoKey.GeogAngularUnitSize)
-    if size is None or _close(size, _DEGREE):
+    if size is None or size <= 0 or _close(size, _DEGREE):
         return Unit("degree", _DEGREE)
     return Unit("unknown", size)

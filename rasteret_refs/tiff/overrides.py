@@ -47,6 +47,15 @@ def eastings_first(crs: "CRS", code: int, change: Callable[[str], str] | None) -
     return CRS.from_wkt(f'{head}{written},AXIS["Easting",EAST],AXIS["Northing",NORTH]{identity}]')
 
 
+def current(crs: "CRS") -> "CRS":
+    """Return the registered CRS that replaces a deprecated one, where there is one only; GDAL reads it likewise.
+
+    (`OGRSpatialReference::importFromEPSGA`, unless OSR_USE_NON_DEPRECATED says no.)
+    """
+    replacements = crs.get_non_deprecated() if crs.is_deprecated else []
+    return replacements[0] if len(replacements) == 1 else crs
+
+
 def named(name: str) -> "CRS | None":
     """Return the registered CRS of a name, aliases included; None where there is none."""
     from pyproj import CRS

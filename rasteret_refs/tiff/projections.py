@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rasteret_refs.tiff.geokeys import GeoKey, GeoKeys
+from rasteret_refs.tiff.units import CrsError
 
 _K = GeoKey
 
@@ -101,6 +102,11 @@ def projection(keys: GeoKeys, to_base_unit: Callable[[float], float]) -> str | N
     keys : GeoKeys
     to_base_unit : callable
         Converts an angle of the keys into the unit of the base CRS.
+
+    Raises
+    ------
+    CrsError
+        A scale factor of 0.
     """
     method = keys.code(_K.ProjMethod)
     found = _METHODS.get(method) if method is not None else None
@@ -113,6 +119,8 @@ def projection(keys: GeoKeys, to_base_unit: Callable[[float], float]) -> str | N
     for parameter in parameters:
         value = keys.number(*parameter.keys)
         value = parameter.default if value is None else to_base_unit(value) if parameter.angle else value
+        if parameter is _SCALE and value == 0:
+            raise CrsError("a scale factor of 0 puts everything into one point")
         parts.append(f'PARAMETER["{parameter.name}",{value!r}]')
     for name, choices in (("false_easting", _EASTINGS), ("false_northing", _NORTHINGS)):
         parts.append(f'PARAMETER["{name}",{keys.number(*choices) or 0.0!r}]')

@@ -30,7 +30,7 @@ def linear_unit(keys: GeoKeys, unit: GeoKey = GeoKey.ProjLinearUnits, size: GeoK
     if code is not None:
         return registered_unit(code, "linear")
     metres = keys.number(size)
-    return Unit("metre", 1.0) if metres is None or metres == 1 else Unit("unknown", metres)
+    return Unit("metre", 1.0) if metres is None or metres <= 0 or metres == 1 else Unit("unknown", metres)
 
 
 def given_unit(keys: GeoKeys) -> Unit | None:

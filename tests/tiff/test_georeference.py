@@ -96,7 +96,10 @@ def test_the_crs_is_the_one_that_gdal_reads_back(tmp_path, name, options):
         assert found.epsg == int(name[5:])
 
 
-@pytest.mark.parametrize("name", ["EPSG:4326", "EPSG:32633", "EPSG:2048", *USER_DEFINED[:12]])
+ESRI = ["EPSG:4326", "EPSG:32633", "EPSG:2048", "EPSG:28413", "ESRI:102086", "ESRI:102797", "EPSG:9426", "EPSG:8813"]
+
+
+@pytest.mark.parametrize("name", ESRI + USER_DEFINED[:12])
 def test_esri_strings_are_understood(tmp_path, name):
     path = tmp_path / "esri.tif"
     place = {"crs": CRS.from_user_input(name), "transform": Affine(10, 0, 100, 0, -10, 200)}
@@ -180,6 +183,7 @@ def test_a_transform_that_is_no_number_is_none():
         ([1024, 0, 1, 1, 3075, 0, 1, 999], "", "ProjMethodGeoKey"),
         ([1024, 0, 1, 1, 3075, 0, 1, 1, 3076, 0, 1, 1], "", "no linear unit 1"),
         ([1024, 0, 1, 1, 3073, 34737, 24, 0], "ESRI PE String = nonsense", "PROJ refuses"),
+        ([1024, 0, 1, 1, 3075, 0, 1, 1, 3076, 0, 1, 9001, 3092, 0, 1, 0], "", "scale factor of 0"),
     ],
 )
 def test_a_crs_that_cannot_be_expressed_is_named_and_keeps_the_transform(keys, text, problem):
@@ -218,6 +222,7 @@ def test_no_geokeys_make_it_raise(entries, doubles, text):
 
 UTM_31, NZ_TM, RD_NEW = (3072, 32631), (3072, 2193), (3072, 28992)
 VERTICAL = "EGM2008 as we had it|"
+SWEDISH = "PCS Name = RT90_5_gon_O|GCS Name = GCS_RT_1990|Ellipsoid = Bessel_1841|Primem = Greenwich||"
 ODD_KEYS: dict[str, tuple[list[tuple[int, ...]], list[float], str]] = {
     "a projected code without a model type": ([UTM_31], [], ""),
     "no key but the raster type": ([(1025, 1)], [], ""),
@@ -258,6 +263,18 @@ ODD_KEYS: dict[str, tuple[list[tuple[int, ...]], list[float], str]] = {
         [], "NAVD88 height|",
     ),
     "a vertical unit and nothing more": ([(1024, 2), (2048, 4326), (4099, 9001)], [], ""),
+    "a deprecated code that one other has replaced": ([(1024, 1), (3072, 4088)], [], ""),
+    "a deprecated code that several others could replace": ([(1024, 1), (3072, 2400)], [], ""),
+    "a degree of size 0": (
+        [(1024, 2), (2048, 32767), (2050, 32767), (2054, 32767), (2055, 34736, 1, 0), (2057, 34736, 1, 1),
+         (2059, 34736, 1, 2)],
+        [0.0, 6378137.0, 298.257222101], "",
+    ),
+    "names in ESRI's citation": (
+        [(1024, 1), (1026, 34737, len(SWEDISH), 0), (2048, 4124), (3072, 32767), (3074, 32767), (3075, 1), (3076, 9001),
+         (3080, 34736, 1, 0), (3081, 34736, 1, 1), (3082, 34736, 1, 2), (3083, 34736, 1, 1), (3092, 34736, 1, 3)],
+        [22.5582777777778, 0.0, 1500000.0, 1.0], SWEDISH,
+    ),
     "a private vertical code": ([(1024, 2), (2048, 4326), (4096, 40000)], [], ""),
 }  # fmt: skip
 
