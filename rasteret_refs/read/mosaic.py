@@ -344,10 +344,13 @@ def _window(
 
 
 def _span(index: Any, size: int) -> tuple[slice, Any]:
-    """Give the range around an index, and the index within that range."""
+    """Give the range around an index, and the index within that range: a slice where it can be: no copy."""
     if isinstance(index, (int, np.integer)):
         position = int(index) % size if size else 0
         return slice(position, position + 1), 0
+    if isinstance(index, slice) and index.indices(size)[2] > 0:
+        start, stop, step = index.indices(size)
+        return slice(start, max(stop, start)), slice(None, None, step)
     positions = np.arange(size)[index]
     if not len(positions):
         return slice(0, 0), slice(0, 0)

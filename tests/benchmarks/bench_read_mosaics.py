@@ -1,8 +1,9 @@
 """Mosaics against the peers: `python -m tests.benchmarks.bench_read_mosaics [--runs 5]`.
 
 Three shapes: twelve scenes on both sides of a CRS boundary as one mosaic; two MGRS-like tiles over six days,
-cloud-masked and merged by solar day, their median; and a hundred scenes of 600² as one dataset, loaded. Environment
-variables as in `bench_read`.
+cloud-masked and merged by solar day, their median; and 50, 100 and 200 scenes of 600² as one dataset, loaded: its peak
+memory should be at most three times the result's bytes, and memory and time linear in scenes. Environment variables as
+in `bench_read`.
 """
 
 import argparse
@@ -61,9 +62,13 @@ def cloudy() -> list[dict[str, Any]]:
     return [scene(f"{tile}_{day}", day, 32643, *corner) for day in range(1, 7) for tile, corner in corners.items()]
 
 
+MANY = (50, 100, 200)
+"""Scenes of one dataset."""
+
+
 def many() -> list[dict[str, Any]]:
-    """A hundred scenes of one place."""
-    return [scene(f"s{n:03d}", 1 + n, 32643, 600000.0, 1500000.0) for n in range(100)]
+    """Scenes of one place."""
+    return [scene(f"s{n:03d}", 1 + n, 32643, 600000.0, 1500000.0) for n in range(max(MANY))]
 
 
 SHAPES: dict[str, Any] = {
@@ -82,7 +87,7 @@ SHAPES: dict[str, Any] = {
         "peers": ("ours_mosaic", "odc_mosaic"),
     },
     "many": {
-        "title": "100 scenes of 600² as one dataset, loaded, 50 ms",
+        "title": "50, 100 and 200 scenes of 600² as one dataset, loaded, 50 ms",
         "scenes": many(),
         "window": 600,
         "clouds": False,
@@ -142,13 +147,15 @@ def measure(name: str, data: Path, runs: int) -> list[str]:
     """Run all peers of a shape in turns; give the lines of its table."""
     shape = SHAPES[name]
     directory, scenes = prepare(name, data)
-    results = {peer: Measured() for peer in shape["peers"]}
     corner = window_of(name, scenes, shape["window"])
+    if name == "many":
+        return measure_growth(directory, data, runs)
+    results = {peer: Measured() for peer in shape["peers"]}
     with server(directory, DELAY) as (url, forget, counts):
         refs = data / f"mosaic_{name}.refs"
         build(scenes, url, refs, clouds=shape["clouds"])
         job = {"base": url, "refs": str(refs), "scenes": scenes, "corner": corner, "window": shape["window"],
-               "clouds": shape["clouds"], "all": name == "many", "size": SIZE}  # fmt: skip
+               "clouds": shape["clouds"], "all": False, "size": SIZE}  # fmt: skip
         path = data / f"mosaic_{name}.json"
         path.write_text(json.dumps(job))
         for _ in range(runs):
@@ -157,6 +164,45 @@ def measure(name: str, data: Path, runs: int) -> list[str]:
                 run_once(peer, path, result)
                 result.requests, result.bytes = counts()
     return table(shape["title"], results)
+
+
+def measure_growth(directory: Path, data: Path, runs: int) -> list[str]:
+    """Load ever more scenes as one dataset; give the lines of the table."""
+    shape = SHAPES["many"]
+    results = {count: Measured() for count in MANY}
+    jobs = {}
+    with server(directory, DELAY) as (url, forget, counts):
+        for count in MANY:
+            refs, jobs[count] = data / f"mosaic_many_{count}.refs", data / f"mosaic_many_{count}.json"
+            scenes = shape["scenes"][:count]
+            build(scenes, url, refs, clouds=False)
+            job = {"base": url, "refs": str(refs), "scenes": scenes, "corner": window_of("many", scenes, 600),
+                   "window": shape["window"], "clouds": False, "all": True, "size": 600}  # fmt: skip
+            jobs[count].write_text(json.dumps(job))
+        peaks: dict[int, list[float]] = {count: [] for count in MANY}
+        for _ in range(runs):
+            for count, result in results.items():
+                forget()
+                run_once("ours_mosaic", jobs[count], result)
+                result.requests, result.bytes = counts()
+                peaks[count].append(result.megabytes)
+    lines = [
+        f"### {shape['title']}",
+        "",
+        "| scenes | median s | CPU s | s a scene | requests | result MB | peak MB | × |",
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for count, result in results.items():
+        if not result.seconds:
+            lines.append(f"| {count} | {result.problem} | | | | | | |")
+            continue
+        held, peak = count * shape["window"] ** 2 * 2 / 2**20, float(np.median(peaks[count]))
+        busy, wall = float(np.median(result.processor)), result.median
+        lines.append(
+            f"| {count} | {wall:.3f} | {busy:.2f} | {wall / count:.5f} | {result.requests} | {held:.0f} | {peak:.0f} | "
+            f"{peak / held:.2f} |"
+        )
+    return [*lines, ""]
 
 
 def run_once(peer: str, job: Path, result: Measured) -> None:

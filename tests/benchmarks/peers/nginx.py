@@ -1,5 +1,6 @@
 """A loopback web server that waits before each answer: nginx with its Lua module (Debian: libnginx-mod-http-lua)."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 MODULES = Path("/usr/share/nginx/modules")
 
 CONFIGURATION = """
+{user}
 load_module {modules}/ndk_http_module.so;
 load_module {modules}/ngx_http_lua_module.so;
 daemon off;
@@ -65,10 +67,13 @@ def serve(root: Path, delay: float) -> Iterator[Nginx]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="nginx-") as name:
         directory = Path(name)
-        directory.chmod(0o777)  # the workers give up root's rights
+        directory.chmod(0o777)
+        user = (
+            "user root;" if os.geteuid() == 0 else ""
+        )  # else workers give up root's rights, and may not read the COGs
         configuration = directory / "nginx.conf"
         configuration.write_text(
-            CONFIGURATION.format(modules=MODULES, directory=directory, port=port, root=root, delay=delay)
+            CONFIGURATION.format(user=user, modules=MODULES, directory=directory, port=port, root=root, delay=delay)
         )
         process = subprocess.Popen(["nginx", "-e", str(directory / "error.log"), "-c", str(configuration)])
         try:
