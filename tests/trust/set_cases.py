@@ -15,12 +15,18 @@ from rasteret_refs.errors import NotFoundError, ObjectError, RasteretRefsError
 from rasteret_refs.objects.authority import Authority
 from rasteret_refs.read.groups import list_groups
 from rasteret_refs.read.reader import Reader
+from rasteret_refs.read.view import to_xarray
 from rasteret_refs.refset.audit import audit
+from rasteret_refs.refset.cite import cite
 from rasteret_refs.refset.layout import FAILURES, SCENES, SEAL, TILES, ZMETADATA, record_name
 from rasteret_refs.refset.opened import TABLE_BYTES, OpenedRefset
+from rasteret_refs.refset.query import select_rows
 from rasteret_refs.refset.seal import FileHash, Seal
 from rasteret_refs.refset.sealed import SealedSet
+from rasteret_refs.refset.trust import storage_of
 from rasteret_refs.refset.versions import SourceVersions
+from rasteret_refs.refset.views import View
+from rasteret_refs.refset.views_map import footprint_map
 from tests.trust.mutate import mutated_anywhere
 
 PLACE = "https://images.example.org/"
@@ -160,6 +166,9 @@ def use(files: Mapping[str, bytes]) -> str:
     reader = Reader(opened, MemoryObjects(authority), versions=SourceVersions(opened))
     steps = [lambda: opened.scenes, opened.tiles, opened.failures, opened.verify]
     steps += [lambda: json.dumps(audit(opened).as_json())]
+    steps += [lambda: cite(opened).text(), lambda: storage_of(opened.seal, opened.sha256, None)]
+    steps += [lambda: footprint_map(opened.scenes), lambda: opened.scenes and select_rows(opened.scenes, "id <> 'x'")]
+    steps += [lambda group=group: _to_xarray(reader, opened, group.path) for group in groups]
     steps += [lambda path=path: _read(reader, path) for path in _arrays(opened)]
     for step in steps:
         try:
@@ -167,6 +176,10 @@ def use(files: Mapping[str, bytes]) -> str:
         except RasteretRefsError as error:
             said = type(error).__name__
     return said
+
+
+def _to_xarray(reader: Reader, opened: OpenedRefset, group: str) -> None:
+    repr(to_xarray(reader, View(refset=opened), group))
 
 
 def _arrays(opened: OpenedRefset) -> list[str]:
