@@ -1,5 +1,7 @@
 """One measurement of `bench_training` in a fresh process, and the collections that they read."""
 
+import hashlib
+import importlib
 import json
 import sys
 import time
@@ -111,8 +113,9 @@ def measure(job: dict) -> dict:
     from torch.utils.data import DataLoader
     from torchgeo.datasets import stack_samples
 
-    import rasteret_refs.ml.torchgeo_data  # noqa: F401 - imports are no part of what is measured
-    import tests.ml_torch.peer  # noqa: F401
+    import tests.ml_torch.peer  # noqa: F401 - imports are no part of what is measured
+
+    import_all()
 
     torch.set_num_threads(1)
     shape = SHAPES[job["name"]]
@@ -127,15 +130,54 @@ def measure(job: dict) -> dict:
         multiprocessing_context="spawn" if job["workers"] else None, # forked, GDAL's connections are shared and garbled
     )  # fmt: skip
     begin = time.perf_counter()
-    count = 0
+    count, kept = 0, []
     for number, batch in enumerate(loader):
+        kept.append((batch["image"], batch["bounds"]))
         if number < job["workers"]:  # until the workers have started
             begin = time.perf_counter()
         else:
             count += len(batch["bounds"])
     seconds = time.perf_counter() - begin
+    digest = hashlib.sha256()
+    for image, _ in kept:
+        for chip in image:
+            digest.update(chip.numpy().astype(np.uint16).tobytes())
     total = seconds if shape.get("warm") else seconds + opening
-    return {"seconds": total, "reading": seconds, "opening": opening, "chips": count, "build": job["build"]}
+    return {
+        "seconds": total, "opening": opening, "chips": count, "digest": digest.hexdigest(),
+        "places": [places for _, bounds in kept for places in _places(bounds, shape["scenes"])],
+    }  # fmt: skip
+
+
+def _places(bounds, scenes) -> list[list]:
+    """Scene and (west, south, east, north) of each chip, where scenes lie side by side from west to east."""
+    found = []
+    for west, east, _, south, north, *_ in bounds.double().round().tolist():
+        name = next((s.id for s in scenes if s.x <= west < s.x + s.size * 10), scenes[0].id)
+        found.append([name, west, south, east, north])
+    return found
+
+
+def import_all() -> None:
+    """Import what is imported lazily: the clock runs from "imports done"."""
+    import pkgutil
+
+    import aiohttp  # noqa: F401
+    import fsspec.implementations.local  # noqa: F401
+    import imagecodecs
+    import pyarrow.compute
+    import pyarrow.parquet  # noqa: F401
+    import rasterio.warp  # noqa: F401
+
+    import rasteret_refs
+    from rasteret_refs.objects.runtime import obstore
+
+    obstore()
+    imagecodecs.deflate_decode  # noqa: B018 - loads the extension
+    imagecodecs.delta_decode  # noqa: B018
+    for module in pkgutil.walk_packages(rasteret_refs.__path__, "rasteret_refs."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 def make_environment() -> None:

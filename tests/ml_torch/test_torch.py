@@ -13,7 +13,6 @@ SCENES = [
     for n in range(3)
 ]
 ASSETS = [AssetSpec(name="red"), AssetSpec(name="scl", dtype="uint8", pixel=20.0, high=12)]
-STARTS = ("fork", "forkserver", "spawn")
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +59,6 @@ def test_what_torch_can_do_with_uint16_on_the_cpu_is_what_the_readme_says():
             call(one, one)
     with pytest.raises((RuntimeError, NotImplementedError)):
         one.max()
-
-
-@pytest.mark.parametrize("start", STARTS)
-def test_workers_of_every_kind_give_equal_chips_after_the_parent_has_read(made, start):
-    _, found = made
-    dataset = found.to_torch(100, ["red"])
-    expected = images(DataLoader(dataset, batch_size=7, shuffle=True))
-    assert sorted(expected) == list(range(len(dataset)))
-    loader = DataLoader(dataset, batch_size=7, num_workers=2, multiprocessing_context=start, persistent_workers=True)
-    for _ in range(2):
-        got = images(loader)
-        assert got.keys() == expected.keys()
-        assert all(torch.equal(got[place], expected[place]) for place in got)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
