@@ -137,8 +137,8 @@ def main() -> int:
         place = f"{os.cpu_count()} cores, Python {platform.python_version()}, {served}"
         said = (
             f"{place}, medians of {options.pairs} fresh processes. The clock runs over one pass of a DataLoader; for "
-            "series over opening the dataset too. `build` is the one-off making of our index. Across CRSs TorchGeo warps "
-            "by nearest neighbour before it resamples, and ours resamples once: pixels are not compared there."
+            "series over opening the dataset too. `build` is the one-off making of our index. Across CRSs TorchGeo "
+            "warps by nearest neighbour before it resamples, and ours resamples once: pixels are not compared there."
         )
         publish(["## Training", "", said, "", *lines])
     return 0
