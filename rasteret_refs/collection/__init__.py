@@ -188,7 +188,8 @@ class Collection(Reading, Viewing, Labelling, Growing, Trusting):
             Of the iterable dataset, see `ml.torch_data.ChipStream`.
         **options
             `split`, `time`, `stride`, `random`, `points` or `geometries`, `label`, `mask_assets`, `max_masked`,
-            `series`, `skip_empty`, `dtype`, `seed`: see `ml.options.ChipOptions`.
+            `series`, `skip_empty`, `dtype`, `seed`: see `ml.options.ChipOptions`. A split may be one of scenes or of
+            chips: of these, only chips that lie wholly inside their split are given.
 
         Returns
         -------
@@ -223,9 +224,11 @@ class Collection(Reading, Viewing, Labelling, Growing, Trusting):
         time_series
             One image a scene, [T, C, H, W], instead of a mosaic of the first valid pixels.
         crs, res
-            Of the dataset; None: the commonest CRS of the scenes, and the pixel size of the finest asset.
+            Of the dataset; None: the commonest CRS of the scenes, and the pixel size of the finest asset. Where pixels
+            are wanted coarser, those of overviews are read, as TorchGeo on rasterio does.
         resampling
-            Across CRSs and resolutions: `"nearest"`, `"bilinear"`, …
+            Across CRSs and resolutions: `"nearest"` (also for images, where TorchGeo's default is bilinear),
+            `"bilinear"`, …
         transforms
             Called with each sample.
         **options
