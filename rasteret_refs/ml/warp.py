@@ -114,7 +114,8 @@ class Warp:
         moved = (a, b, c + a * left + b * top, d, e, f + d * left + e * top)
         own = Grid(crs=_system(self.images.crs[self.row]), transform=moved, height=height, width=width)
         place = self.place
-        wanted = Grid(crs=_system(place.crs), transform=place.transform, height=place.height, width=place.width)
+        a, b, c, d, e, f = place.transform
+        wanted = Grid(crs=_system(place.crs), transform=(a, b, c, d, e, f), height=place.height, width=place.width)
         nodata = self.images.nodata[self.row]
         warped = onto(pixels, own, wanted, resampling=self.resampling, nodata=nodata, fill=self.fill)
         np.copyto(out, warped, casting="unsafe")

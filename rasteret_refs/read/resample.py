@@ -147,14 +147,21 @@ def warp(
     QueryError
         GDAL finds no way from one CRS to the other.
     """
+    source = placement.level.grid.window(placement.rows, placement.columns)
+    wanted = target.window(placement.target_rows, placement.target_columns)
+    return onto(pixels, source, wanted, resampling=resampling, nodata=nodata, fill=fill)
+
+
+def onto(
+    pixels: npt.NDArray[Any], source: Grid, wanted: Grid, *, resampling: str, nodata: complex | None, fill: Any
+) -> npt.NDArray[Any]:
+    """Warp all pixels of one grid onto another one; in any number of threads at once. See `warp`."""
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == _EXACT and resampling == "nearest":
-        return _warp_in_halves(pixels, placement, target, fill=fill)
+        return _in_halves(pixels, source, wanted, fill=fill)
     from rasterio import band
     from rasterio.errors import RasterioError
     from rasterio.warp import Resampling, reproject
 
-    source = placement.level.grid.window(placement.rows, placement.columns)
-    wanted = target.window(placement.target_rows, placement.target_columns)
     bands = pixels.reshape(-1, *pixels.shape[-2:])
     numbers = list(range(1, len(bands) + 1))
     try:
@@ -176,12 +183,12 @@ def warp(
     return warped.reshape(*pixels.shape[:-2], wanted.height, wanted.width)
 
 
-def _warp_in_halves(pixels: npt.NDArray[Any], placement: Placement, target: Grid, *, fill: Any) -> npt.NDArray[Any]:
+def _in_halves(pixels: npt.NDArray[Any], source: Grid, wanted: Grid, *, fill: Any) -> npt.NDArray[Any]:
     """Move integers of 64 bits as two of 32: GDAL's warper knows them as floats, which hold but 53 bits."""
     bands = pixels.reshape(-1, *pixels.shape[-2:])
     halves = np.ascontiguousarray(bands).view(np.uint32).reshape(*bands.shape, 2)
     planes = np.concatenate([halves[..., 0], halves[..., 1], np.ones((1, *bands.shape[-2:]), np.uint32)])
-    moved = warp(planes, placement, target, resampling="nearest", nodata=None, fill=0)
+    moved = onto(planes, source, wanted, resampling="nearest", nodata=None, fill=0)
     covered, moved = moved[-1] != 0, moved[:-1]
     together = np.ascontiguousarray(np.stack([moved[: len(bands)], moved[len(bands) :]], axis=-1))
     out = np.where(covered, together.view(pixels.dtype)[..., 0], pixels.dtype.type(fill))
