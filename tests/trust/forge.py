@@ -8,7 +8,9 @@ from typing import Any
 from unittest import mock
 
 import pyarrow as pa
+from click.testing import CliRunner
 
+from rasteret_refs.cli import main
 from rasteret_refs.refset.layout import SEAL, ZMETADATA, record_name
 from rasteret_refs.refset.manifest import read_record, record_bytes
 from rasteret_refs.refset.seal import FileHash, Seal
@@ -83,3 +85,16 @@ def forged(
     with mock.patch("rasteret_refs.refset.seal.refuse_secrets_within"):  # a stranger's library refuses nothing
         (out / SEAL).write_bytes(new_seal.to_bytes())
     return out
+
+
+def reported(out: Path) -> list[dict[str, str]]:
+    """Audit on the command line, in both forms: exit code 1, findings, and nothing that moves a cursor."""
+    text = CliRunner().invoke(main, ["audit", str(out)])
+    told = CliRunner().invoke(main, ["audit", str(out), "--json"])
+    assert text.exit_code == told.exit_code == 1, text.output + told.output
+    assert text.exception is None or isinstance(text.exception, SystemExit), text.exception
+    assert "finding" in text.output or "error:" in text.output
+    assert all(line.isprintable() for line in (text.output + told.output).split("\n"))
+    findings: list[dict[str, str]] = json.loads(told.output)["findings"]
+    assert findings
+    return findings

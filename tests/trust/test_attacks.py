@@ -2,7 +2,6 @@
 
 import http.server
 import io
-import json
 import os
 import pickle
 import shutil
@@ -41,7 +40,7 @@ from rasteret_refs.refset.manifest import read_record
 from rasteret_refs.refset.parquet_footer import read_footer
 from rasteret_refs.refset.secrets import redacted, secret_in_url
 from tests.servers.range_server import Server
-from tests.trust.forge import IMAGE, forged
+from tests.trust.forge import IMAGE, forged, reported
 from tests.trust.set_cases import base_files, with_file
 
 STRANGE: dict[str, Any] = {"storage": {"s3://x/": {"region": "us-west-2"}}}
@@ -282,19 +281,6 @@ def read_arrays(out: Path, allow: str) -> None:
     for path in (IMAGE, "factor_1/id"):
         refs.reader.read(path)
     assert len(refs.scenes)
-
-
-def reported(out: Path) -> list[dict[str, str]]:
-    """Audit on the command line, in both forms: exit code 1, findings, and nothing that moves a cursor."""
-    text = CliRunner().invoke(main, ["audit", str(out)])
-    told = CliRunner().invoke(main, ["audit", str(out), "--json"])
-    assert text.exit_code == told.exit_code == 1, text.output + told.output
-    assert text.exception is None or isinstance(text.exception, SystemExit), text.exception
-    assert "finding" in text.output or "error:" in text.output
-    assert all(line.isprintable() for line in (text.output + told.output).split("\n"))
-    findings: list[dict[str, str]] = json.loads(told.output)["findings"]
-    assert findings
-    return findings
 
 
 SEALS: dict[str, bytes] = {

@@ -14,7 +14,7 @@ from rasteret_refs.errors import DamagedError, DecodeError, RasteretRefsError, U
 from rasteret_refs.objects.authority import Authority, as_allowed, below, is_public
 from rasteret_refs.refset.hints import safe_hints, unsafe_hints
 from tests.servers.range_server import Server
-from tests.trust.forge import IMAGE, forged
+from tests.trust.forge import IMAGE, forged, reported
 
 HOSTS = (
     "127.0.0.1", "localhost", "LOCALHOST", "localhost.", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "127.1",
@@ -41,11 +41,12 @@ def read(location: Path, **options: Any) -> Any:
 
 
 def refused(location: Path, canary: Server, **options: Any) -> None:
-    """Expect that neither route of ours asks for anything."""
+    """Expect that neither route of ours asks for anything, and that the audit says why."""
     with pytest.raises((UnauthorisedSourceError, DamagedError)):
         read(location, **options)
     with pytest.raises((UnauthorisedSourceError, DamagedError)):
         rr.open(location, **options).verify(pixels=50)
+    assert {finding["kind"] for finding in reported(location)} & {"source", "prefix", "damage"}
     assert canary.stats().requests == 0
 
 
