@@ -14,6 +14,7 @@ from rasteret_refs.build.known import KnownScenes
 from rasteret_refs.build.scan import OnError
 from rasteret_refs.build.scene import Scene, SceneFailure
 from rasteret_refs.build.steps import Progress, Scanned, distinct, failure_rows, plan_scenes, scan_scenes, scene_rows
+from rasteret_refs.build.stored import StoredScenes
 from rasteret_refs.errors import BuildError
 from rasteret_refs.objects.blocking import run
 from rasteret_refs.objects.client import Objects
@@ -91,6 +92,7 @@ def append(
     refusals: Callable[[], Sequence[SceneFailure]] = tuple,
     progress: Progress | None = None,
     objects: Objects | None = None,
+    stored: StoredScenes | None = None,
 ) -> AppendReport:
     """Append scenes to a reference set and publish the result in one step.
 
@@ -120,6 +122,8 @@ def append(
         Called now and then.
     objects
         Client to read with; None: a new one with `storage`.
+    stored
+        References of the scenes, where they come from another set: then no header is read.
 
     Raises
     ------
@@ -155,6 +159,7 @@ def append(
                 progress=progress,
                 journal=journal,
                 refusals=refusals,
+                stored=stored,
             )
             _write(
                 work,
@@ -164,6 +169,7 @@ def append(
                 progress=progress,
                 recipe=recipe,
                 storage_hints=storage_hints,
+                stored=stored,
             )
     except _NothingNewError:
         if work is None:
@@ -199,15 +205,16 @@ def _scan(
     progress: Progress | None,
     journal: Journal,
     refusals: Callable[[], Sequence[SceneFailure]],
+    stored: StoredScenes | None,
 ) -> None:
     from rasteret_refs.virtual.existing import MARK
 
     axis = sealed.documents[".zattrs"][MARK]["axis"]
-    found = run(
-        scan_scenes(
-            work.known.unknown(scenes), objects, axis=axis, on_error=on_error, progress=progress, journal=journal
-        )
-    )
+    unknown = work.known.unknown(scenes)
+    if stored is not None:
+        found = stored.scanned(unknown)
+    else:
+        found = run(scan_scenes(unknown, objects, axis=axis, on_error=on_error, progress=progress, journal=journal))
     found.failures = [*refusals(), *found.failures]
     new = [entry for entry in found.scenes if not work.known.holds(entry)]
     work.repeated = len(found.scenes) - len(new)
@@ -225,6 +232,7 @@ def _write(
     progress: Progress | None,
     recipe: Mapping[str, Any] | None,
     storage_hints: Mapping[str, Any] | None,
+    stored: StoredScenes | None,
 ) -> None:
     from rasteret_refs.refset.append import joined
     from rasteret_refs.refset.coordinates import stored_values
@@ -244,7 +252,7 @@ def _write(
     ]
     plan = plan_scenes(
         found, axis="time" if existing.axis == "time" else "scene", coordinates=names, on_error=on_error,
-        existing=existing,
+        existing=existing, teach=None if stored is None else stored.teach,
     )  # fmt: skip
     if progress is not None:
         progress("write", 0, len(found.scenes))

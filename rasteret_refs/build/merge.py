@@ -1,4 +1,4 @@
-"""Two sets into one: the scenes of one are appended to the other, their objects looked at again."""
+"""Two sets into one: the scenes of one are appended to the other, from its manifests where these tell enough."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from rasteret_refs.build.append import AppendReport, append
 from rasteret_refs.build.scan import OnError
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.build.steps import Progress
+from rasteret_refs.build.stored import stored_scenes
 from rasteret_refs.errors import LayoutError
 from rasteret_refs.objects.client import Objects
 
@@ -28,10 +29,12 @@ def merge(
     on_error: OnError = "raise",
     progress: Progress | None = None,
     allow: str | Sequence[str] = (),
+    reread: bool = False,
 ) -> AppendReport:
     """Append the scenes of another set, without those that it dropped.
 
-    A set holds no TIFF headers, so those of the other set's objects are read again: one request an object.
+    A set holds no TIFF headers, but mostly all that is needed of them; else they are read again, one request an object
+    (see `stored.stored_scenes`).
 
     Parameters
     ----------
@@ -43,6 +46,8 @@ def merge(
         As in `append.append`.
     allow
         What the other set may name beyond the rule for sets that were not written here, see `objects.authority`.
+    reread
+        Read the headers in any case: objects that changed or went since are noticed.
 
     Raises
     ------
@@ -77,6 +82,7 @@ def merge(
         objects=Objects(storage, authorise=authority),
         recipe={**recipe, "merged": [*recipe.get("merged", ()), merged]},
         progress=progress,
+        stored=stored_scenes(other) if ours.seal.layout == "grids" and not reread else None,
     )
 
 

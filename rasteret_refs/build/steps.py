@@ -17,6 +17,7 @@ from rasteret_refs.build.scene import Scene, SceneFailure
 from rasteret_refs.errors import BuildError, SourceError, UnsupportedTiffError
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.virtual.existing import ExistingLayout
+from rasteret_refs.virtual.layers import Descriptions
 from rasteret_refs.virtual.values import PlannedScene, ReferenceSetPlan
 
 type Axis = Literal["time", "scene"]
@@ -89,6 +90,7 @@ def plan_scenes(
     layout: Layout = "auto",
     tolerance: float | None = None,
     existing: ExistingLayout | None = None,
+    teach: Callable[[Descriptions], None] | None = None,
 ) -> ReferenceSetPlan:
     """Plan, and leave out the scenes of which nothing could be planned.
 
@@ -109,7 +111,7 @@ def plan_scenes(
         name: [entry.scene.properties.get(name) for entry in found.scenes] for name in coordinates
     }
     made = plan(
-        planned, layout=layout, axis=axis, tolerance=tolerance, scene_columns=columns, existing=existing
+        planned, layout=layout, axis=axis, tolerance=tolerance, scene_columns=columns, existing=existing, teach=teach
     )  # fmt: skip
     urls = {(entry.scene.id, asset.name): asset.url for entry in found.scenes for asset in entry.assets}
     for scene, name, reason in made.refused:

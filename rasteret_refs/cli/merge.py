@@ -21,7 +21,8 @@ from rasteret_refs.cli.progress import progress_bar
 def command(location: str, other: str, *, on_error: str, quiet: bool, storage_file: Path | None, as_json: bool) -> None:
     """Append the scenes of OTHER, a set's path or URL, to SET.
 
-    The headers of OTHER's images are read again, one request each. SET's layout holds.
+    Nothing is requested where the manifests of OTHER tell enough; else headers are read again, one request an image.
+    The layout of SET holds.
     """
     from rasteret_refs.collection import Collection
 

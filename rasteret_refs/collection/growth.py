@@ -119,10 +119,12 @@ class Growing:
         *,
         on_error: "OnError" = "raise",
         progress: Callable[[str, int, int | None], None] | None = None,
+        reread: bool = False,
     ) -> Self:
         """Append the scenes of another set, with the columns of its scene table.
 
-        The headers of its objects are read again, one request each, for a set does not hold them.
+        Its manifests mostly hold all that is needed, and nothing is requested. Headers are read again, one request an
+        object, where they say more: stacks, masks, scale, offset or nodata that vary by scene.
 
         Parameters
         ----------
@@ -130,6 +132,8 @@ class Growing:
             Path or URL of a set, or a collection.
         on_error, progress
             As in `append`.
+        reread
+            Read all headers: notices objects that changed or went.
 
         Returns
         -------
@@ -144,7 +148,7 @@ class Growing:
         opened = other.refset if isinstance(other, Growing) else OpenedRefset(other, self.storage)
         ours = storage_of(self.refset.seal, self.refset.sha256, self.storage)
         storage = {**storage_of(opened.seal, opened.sha256, None), **ours}
-        report = merge(place, opened, storage=storage, on_error=on_error, progress=progress)
+        report = merge(place, opened, storage=storage, on_error=on_error, progress=progress, reread=reread)
         return self._reopened(report).assign_new_splits()
 
     def drop(self, ids: Sequence[str]) -> Self:

@@ -10,7 +10,8 @@ from rasteret_refs.virtual.facts import Facts, facts_from_attributes
 from rasteret_refs.virtual.profiles import Profile, profile_key
 from rasteret_refs.virtual.resolutions import Resolution, Stack, array_names
 
-_VARIANT: Final = re.compile(r"__[0-9a-f]{8}$")
+VARIANT: Final = re.compile(r"__[0-9a-f]{8}$")
+"""What `resolutions.array_names` puts behind the name of an asset in a further profile."""
 _VALID = 255
 
 
@@ -47,7 +48,7 @@ def array_drafts(resolution: Resolution) -> list[ArrayDraft]:
     old = {} if resolution.existing is None else {n: a for n, a in resolution.existing.arrays.items() if a.is_image}
     by_base: dict[str, dict[str, str]] = {}
     for name, array in old.items():
-        by_base.setdefault(_VARIANT.sub("", name), {})[profile_key(array.chain, array.bands)] = name
+        by_base.setdefault(VARIANT.sub("", name), {})[profile_key(array.chain, array.bands)] = name
     made: dict[str, ArrayDraft] = {}
     for base, stacks in sorted(resolution.stacks.items()):
         masks = base.removesuffix("_mask") if base in resolution.masks else None
@@ -64,7 +65,7 @@ def array_drafts(resolution: Resolution) -> list[ArrayDraft]:
 def _untouched(name: str, array: ExistingArray) -> ArrayDraft:
     profile = Profile(chain=array.chain, bands=array.bands, key=profile_key(array.chain, array.bands))
     masks = array.attributes.get(MARK, {}).get("mask_of")
-    return ArrayDraft(name=name, base=_VARIANT.sub("", name), profile=profile, stack=Stack(), masks=masks, old=array)
+    return ArrayDraft(name=name, base=VARIANT.sub("", name), profile=profile, stack=Stack(), masks=masks, old=array)
 
 
 def hole_fills(draft: ArrayDraft, drafts: Sequence[ArrayDraft], rows: int, shift: int) -> Any:

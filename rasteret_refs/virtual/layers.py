@@ -57,6 +57,12 @@ class Descriptions:
             known = self._known[id(description)] = (self._grids.setdefault(grid, grid), facts)
         return known
 
+    def learn(self, description: ImageDescription, grid: Grid, facts: Facts, wkt: str | None) -> None:
+        """Take grid and facts of an image, and the WKT of its CRS, from whoever knows them."""
+        self._known[id(description)] = (self._grids.setdefault(grid, grid), facts)
+        if grid.crs is not None and wkt is not None:
+            self.wkt.setdefault(grid.crs, wkt)
+
     def _remember_wkt(self, grid: Grid, place: Georeference | None) -> None:
         if place is not None and grid.crs is not None and place.crs_wkt is not None:
             self.wkt.setdefault(grid.crs, place.crs_wkt)

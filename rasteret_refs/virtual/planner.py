@@ -1,6 +1,6 @@
 """Scenes to virtual Zarr groups: the plan of a whole reference set, or of what an append adds to one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ def plan(
     tolerance: float | None = None,
     scene_columns: Mapping[str, npt.ArrayLike] | None = None,
     existing: ExistingLayout | None = None,
+    teach: Callable[[Descriptions], None] | None = None,
 ) -> ReferenceSetPlan:
     """Plan the groups, arrays, manifests, coordinates and attributes of a reference set.
 
@@ -55,6 +56,8 @@ def plan(
         The set that the scenes are appended to. Its layout, axis and tolerance hold, whatever the arguments say. The
         plan then has only the groups that change: their arrays with `start` at the first new row, their coordinates
         along the scene axis complete. Coordinates and arrays that are not named stay as they are.
+    teach
+        Tells codecs, grids and facts of images that come from no header (`Descriptions.learn`, `Profiles.learn`).
 
     Returns
     -------
@@ -74,6 +77,8 @@ def plan(
     accepted, refused, columns = _accept(scenes, axis, scene_columns or {})
     profiles = Profiles(codec_chain, mask_chain)
     descriptions = Descriptions(profiles)
+    if teach is not None:
+        teach(descriptions)
     layers, unusable = take_apart(accepted, descriptions, columns)
     refused += unusable
     if layout == "auto":

@@ -115,6 +115,10 @@ class Profiles:
         self._by_identity[mask][id(description)] = found
         return found
 
+    def learn(self, description: ImageDescription, chain: CodecChain, bands: int | None) -> None:
+        """Take the profile of an image from whoever knows it: nothing of the description is looked at."""
+        self._by_identity[False][id(description)] = self.intern(chain, bands)
+
     def _work_out(self, description: ImageDescription, *, mask: bool) -> Profile | UnsupportedTiffError:
         try:
             chain = self._chains[mask](description)

@@ -1,11 +1,13 @@
 """Two sets into one: grids meet whatever their source, columns of both stay, and the first set's scenes do not move."""
 
 import copy
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import rasterio
+from rasterio.transform import from_origin
 
 import rasteret_refs as rr
 from rasteret_refs.build.merge import scenes_of
@@ -72,8 +74,98 @@ def test_an_object_that_is_gone_leaves_the_set_as_it_was(two, cogs):  # noqa: F8
     before = state(two[0])
     cogs[4].unlink()
     with pytest.raises(NotFoundError, match=r"4\.tif"):
-        rr.open(two[0]).merge(two[1])
+        rr.open(two[0]).merge(two[1], reread=True)
     assert state(two[0]) == before
+
+
+def shapes(tmp_path):
+    """Files in many ways: bands, planes, profiles, overviews that some lack, sparse tiles, several grids, no CRS."""
+    nir = {"descriptions": ("red", "nir"), "count": 2}
+    ways = [
+        {"compress": "deflate", "predictor": 2},
+        {"compress": "zstd", "nodata": 7},
+        {"compress": "deflate", "predictor": 2},
+        {"count": 3, "interleave": "band", "compress": "lzw"},
+        {"count": 3, "interleave": "pixel", "compress": "deflate"},
+        {"sparse_ok": True, "compress": "deflate", "nodata": 3},
+        {"dtype": "float32", "predictor": 3, "compress": "zstd", "nodata": float("nan")},
+        {"x": 700_000},
+        {"x": 700_000, "compress": "deflate"},
+        {"crs": None},
+        {"blockxsize": 64, "blockysize": 64},
+        {"tiled": False, "blockxsize": None, "blockysize": 50},
+        {"dtype": "int16", "nodata": -9999},
+        nir,
+        nir,
+        {"tags": {"mission": "a"}},
+        {"tags": {"mission": "b"}},
+    ]
+    return [write_way(tmp_path / f"w{number}.tif", number, **way) for number, way in enumerate(ways)]
+
+
+def write_way(path, number, *, x=600_000, crs="EPSG:32643", descriptions=(), tags=(), **options):
+    profile = {
+        "driver": "GTiff", "dtype": "uint16", "count": 1, "width": 300, "height": 280, "tiled": True, "blockxsize": 128,
+        "blockysize": 128, **options,
+    }  # fmt: skip
+    profile = {name: value for name, value in profile.items() if value is not None}
+    if crs is not None:
+        profile |= {"crs": crs, "transform": from_origin(x, 1_500_000, 10, 10)}
+    pixels = np.random.default_rng(number).integers(1, 200, (profile["count"], 280, 300)).astype(profile["dtype"])
+    with rasterio.open(path, "w", **profile) as file:
+        if "sparse_ok" in options:
+            file.write(pixels[:, :128, :128], window=((0, 128), (0, 128)))
+        else:
+            file.write(pixels)
+        if number % 3:
+            file.build_overviews([2, 4])
+        if descriptions:
+            file.descriptions = descriptions
+        if tags:
+            file.update_tags(**tags)
+    return path
+
+
+@pytest.mark.parametrize("first", [1, 6, 12])
+@pytest.mark.filterwarnings("ignore:.*NotGeoreferenced")
+def test_manifests_tell_all_that_headers_do(tmp_path, first):
+    """The set is the same, byte for byte, whether headers are read or not."""
+    scenes = [
+        scene(f"s{n:02}", path, n, cloud=n / 3, **({"kind": "x"} if n % 4 else {}))
+        for n, path in enumerate(shapes(tmp_path))
+    ]
+    build(scenes[::2][:first] + scenes[1::2][:2], tmp_path / "a.refs", layout="grids")
+    shutil.copytree(tmp_path / "a.refs", tmp_path / "again.refs")
+    build(scenes, tmp_path / "b.refs", layout="grids")
+    other = rr.open(tmp_path / "b.refs")
+    read = rr.open(tmp_path / "again.refs").merge(other, reread=True)
+    for path in tmp_path.glob("w*.tif"):
+        path.rename(path.with_suffix(".gone"))
+    merged = rr.open(tmp_path / "a.refs").merge(other)
+    assert (merged.append_report.requests, read.append_report.requests > 0) == (0, True)
+    assert len(merged) == len(scenes)
+    assert state(tmp_path / "a.refs") == state(tmp_path / "again.refs")
+
+
+def test_headers_are_read_where_manifests_do_not_tell_enough(two, cogs, tmp_path):  # noqa: F811
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(cogs[5], "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file,
+    ):
+        file.write_mask(np.arange(300 * 300).reshape(300, 300) % 2 == 0)
+    build([scene("m0", cogs[4], 3), scene("m1", cogs[5], 4)], tmp_path / "masked.refs")
+    merged = rr.open(two[0]).merge(tmp_path / "masked.refs")
+    assert merged.append_report.requests > 0
+    with rasterio.open(cogs[5]) as file:
+        assert np.array_equal(merged.to_xarray(id="m1")["red_mask"].to_numpy(), file.dataset_mask())
+    wide = [
+        write_way(tmp_path / f"wide{n}.tif", n, count=2, descriptions=("red", name))
+        for n, name in enumerate(["nir", "swir"])
+    ]
+    build([scene(f"w{n}", path, 6 + n) for n, path in enumerate(wide)], tmp_path / "wide.refs")
+    assert merged.merge(tmp_path / "wide.refs").append_report.requests > 0
+    build([scene("t0", cogs[4], 5)], tmp_path / "stack.refs", layout="stack")
+    assert merged.merge(tmp_path / "stack.refs").append_report.requests > 0
 
 
 def test_remote_sets_are_merged_from_but_not_into(two, server):
