@@ -20,7 +20,9 @@ from pathlib import Path
 CANNOT_FUZZ = 2
 """Exit code where nothing was fuzzed."""
 SECONDS_A_CASE = 5
-"""Instrumented code runs several times slower than the real one, for which one second is promised."""
+"""Of processor time: instrumented code runs several times slower than the real one, for which one second is promised."""
+WALL_A_CASE = 120
+"""Seconds after which a case hangs, also on a machine that does much else."""
 MEMORY_A_CASE = 256 * 1024
 """KiB that the peak may grow by in one case."""
 WARM_UP = 200
@@ -28,14 +30,17 @@ WARM_UP = 200
 
 
 class _Meter:
-    """Memory that single cases take."""
+    """Memory and processor time that single cases take."""
 
     def __init__(self) -> None:
-        self.cases, self.peak = 0, 0
+        self.cases, self.peak, self.spent = 0, 0, time.process_time()
 
     def check(self) -> None:
-        """Raise when one case made the peak grow beyond its bound."""
+        """Raise when one case took longer, or made the peak grow more, than it may."""
         self.cases += 1
+        before, self.spent = self.spent, time.process_time()
+        if self.cases > WARM_UP and self.spent - before > SECONDS_A_CASE:
+            raise AssertionError(f"a case took {self.spent - before:.1f} s")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if self.cases > WARM_UP and peak - self.peak > MEMORY_A_CASE:
             raise AssertionError(f"a case took {(peak - self.peak) // 1024} MiB")
@@ -74,7 +79,7 @@ def sets_target() -> "tuple[object, list[bytes]]":
     """Give what is called with each input: its first byte chooses a file of a set, the others take its place."""
     from tests.trust.set_cases import REPLACED, base_files, plain_form, use, with_file
 
-    base_files()  # written and read once, before memory counts
+    use(dict(base_files()))  # written and read once, with all imports, before time and memory count
     meter = _Meter()
 
     def one(data: bytes) -> None:
@@ -102,7 +107,7 @@ def _fuzz_here(name: str, directory: Path, seconds: int, seed: int) -> None:
     for number, data in enumerate(seeds):
         (corpus / f"seed-{number:03d}").write_bytes(data)
     options = [
-        f"-max_total_time={seconds}", f"-timeout={SECONDS_A_CASE}", "-rss_limit_mb=2048", "-max_len=50000",
+        f"-max_total_time={seconds}", f"-timeout={WALL_A_CASE}", "-rss_limit_mb=2048", "-max_len=50000",
         f"-artifact_prefix={directory}/finding-", f"-seed={seed}", "-print_final_stats=1",
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus)], one)
