@@ -20,7 +20,7 @@ from pathlib import Path
 CANNOT_FUZZ = 2
 """Exit code where nothing was fuzzed."""
 SECONDS_A_CASE = 5
-"""Of processor time: instrumented code runs several times slower than the real one, for which one second is promised."""
+"""Of processor time: instrumented code runs several times slower than the real one, which may take one second."""
 WALL_A_CASE = 120
 """Seconds after which a case hangs, also on a machine that does much else."""
 MEMORY_A_CASE = 256 * 1024
