@@ -1,6 +1,7 @@
 """Batched reading for datasets: many callers' reads in one batch, safe in workers whichever way they were started."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -27,6 +28,9 @@ class WorkerReader:
 
     A forked child has its parent's locks as they were, also those that a thread of the parent held, so it begins with a
     new reader over the same opened set. Pickling carries the opened set (spawn, forkserver); copies share the reader.
+
+    What a forked child inherits is taken out of its garbage collection (`gc.freeze`): a full collection writes to the
+    head of every object, and so copied all of the parent's memory into each worker, after some epochs and for nothing.
 
     Parameters
     ----------
@@ -56,6 +60,7 @@ class WorkerReader:
             fresh.cache = None if old.cache is None else TileCache(old.cache.limit)
             self._reader = fresh
             self._process = os.getpid()
+            gc.freeze()
         return self._reader
 
 

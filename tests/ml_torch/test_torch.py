@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, WeightedRandomSampler
 
+import rasteret_refs as rr
 from rasteret_refs.ml.torch_data import ToFloat
-from tests.ml.scenes import AssetSpec, SceneSpec, collection, read
+from tests.ml.scenes import AssetSpec, SceneSpec, collection, read, write_scenes
+from tests.servers.range_server import serve
 
 SCENES = [
     SceneSpec(id=f"s{n}", x=600_000.0 + 3000 * n, day=n, properties=(("kind", "ab"[n % 2]), ("split", "train")))
@@ -70,6 +72,19 @@ def test_the_iterable_gives_each_chip_once_whatever_the_workers(made, workers):
     got = images(DataLoader(stream, batch_size=8, num_workers=workers))
     assert got.keys() == expected.keys()
     assert all(torch.equal(got[place], expected[place]) for place in got)
+
+
+def test_the_iterable_fetches_each_tile_once_a_pass(tmp_path):
+    with serve(tmp_path) as server:
+        items = write_scenes(tmp_path / "data", SCENES[:2], ASSETS[:1], base=f"{server.url}data/")
+        found = rr.build(items, tmp_path / "x.refs")
+        whole = sum(found.tiles().read_all()["length"].to_pylist())
+        stream = found.to_torch(90, ["red"], iterable=True)  # chips across the borders of tiles
+        server.reset()
+        assert len(list(stream)) == len(stream.chips)
+        spans = [(request.path, request.start, request.stop) for request in server.requests()]
+    assert sum(stop - start for _, start, stop in spans) <= whole * 1.02  # with the few bytes between neighbours
+    assert len(set(spans)) == len(spans)
 
 
 def test_ranks_divide_the_chips(made):
