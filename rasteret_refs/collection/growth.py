@@ -39,6 +39,10 @@ class Growing:
         """Write a view as a set of its own."""
 
     @abstractmethod
+    def _take_labels(self, other: "OpenedRefset", ids: Sequence[str]) -> Self:
+        """Take over labels by tile of a set whose scenes were merged into this one."""
+
+    @abstractmethod
     def assign_new_splits(self) -> Self:
         """Give scenes that were appended their splits, by the rules that the set records."""
 
@@ -121,7 +125,7 @@ class Growing:
         progress: Callable[[str, int, int | None], None] | None = None,
         reread: bool = False,
     ) -> Self:
-        """Append the scenes of another set, with the columns of its scene table.
+        """Append the scenes of another set, or of a view, with the columns of its scene table and its labels by tile.
 
         Its manifests mostly hold all that is needed, and nothing is requested. Headers are read again, one request an
         object, where they say more: stacks, masks, scale, offset or nodata that vary by scene.
@@ -129,7 +133,7 @@ class Growing:
         Parameters
         ----------
         other
-            Path or URL of a set, or a collection.
+            Path or URL of a set, or a collection; what it was opened with as `allow=` holds for its objects here too.
         on_error, progress
             As in `append`.
         reread
@@ -139,17 +143,32 @@ class Growing:
         -------
         Collection
             This set with both sets' scenes, with `append_report`.
+
+        Raises
+        ------
+        LayoutError
+            Only one of the sets has a time axis.
+        QueryError
+            Both have labels by tile, which go by different keys.
         """
         from rasteret_refs.build.merge import merge
         from rasteret_refs.refset.opened import OpenedRefset
+        from rasteret_refs.refset.tiles_labels import check_alike
         from rasteret_refs.refset.trust import storage_of
 
         place = self._directory("merge into")
+        how: dict[str, Any] = {"on_error": on_error, "progress": progress, "reread": reread}
+        if isinstance(other, Growing) and not other.view.is_whole:
+            with TemporaryDirectory() as folder:
+                return self.merge(other.save(other._inside(folder)), **how)  # noqa: SLF001 - one of our own
         opened = other.refset if isinstance(other, Growing) else OpenedRefset(other, self.storage)
+        if (labels := opened.tiles()) is not None and (known := self.refset.tiles()) is not None:
+            check_alike(known, labels)
         ours = storage_of(self.refset.seal, self.refset.sha256, self.storage)
-        storage = {**storage_of(opened.seal, opened.sha256, None), **ours}
-        report = merge(place, opened, storage=storage, on_error=on_error, progress=progress, reread=reread)
-        return self._reopened(report).assign_new_splits()
+        how["allow"] = other.allow if isinstance(other, Growing) else ()
+        report = merge(place, opened, storage={**storage_of(opened.seal, opened.sha256, None), **ours}, **how)
+        merged = self._reopened(report)
+        return merged._take_labels(opened, report.appended).assign_new_splits()  # noqa: SLF001 - one of our own
 
     def drop(self, ids: Sequence[str]) -> Self:
         """Mark scenes as dropped: `scenes` and views leave them out, and all others stay where they are.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from rasteret_refs.ml.annotating import Change
     from rasteret_refs.ml.splits import LeakageReport
+    from rasteret_refs.refset.opened import OpenedRefset
     from rasteret_refs.refset.views import View
 
 
@@ -144,6 +145,13 @@ class Labelling:
         from rasteret_refs.ml.annotating import grown
 
         change = grown(self.view)
+        return self if change is None else self._changed(change, write=True)
+
+    def _take_labels(self, other: "OpenedRefset", ids: Sequence[str]) -> Self:
+        """Take over the labels by tile of a set whose scenes were merged into this one."""
+        from rasteret_refs.ml.annotating import joined
+
+        change = joined(self.view, other, ids)
         return self if change is None else self._changed(change, write=True)
 
     def _changed(self, change: "Change", write: bool | None) -> Self:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -23,9 +23,11 @@ from rasteret_refs.ml.chip_splits import CHIP, added_chips, chip_leakage, chip_s
 from rasteret_refs.ml.splits import LeakageReport, SplitRule
 from rasteret_refs.refset.annotate import annotated
 from rasteret_refs.refset.labels import along_scenes, matched
+from rasteret_refs.refset.opened import OpenedRefset
 from rasteret_refs.refset.tiles import tile_counts
-from rasteret_refs.refset.tiles_labels import WINDOW, is_by_tile, merged_labels, tile_labels
+from rasteret_refs.refset.tiles_labels import WINDOW, is_by_tile, merged_labels, moved_labels, tile_labels
 from rasteret_refs.refset.views import View
+from rasteret_refs.virtual.existing import existing_layout
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,6 +147,36 @@ def _grown_chips(view: View) -> pa.Table | None:
         new = added_chips(view, rule_of(record), old, size=record["chip_size"], stride=record["stride"])
         tiles = tiles if new is None else merged_labels(tiles, new)
     return None if tiles is old else tiles
+
+
+def joined(view: View, other: OpenedRefset, ids: Sequence[str]) -> Change | None:
+    """Prepare the labels by tile of a set whose scenes were merged into this one, where they say something new.
+
+    Parameters
+    ----------
+    view
+        The set as it is now, without these labels.
+    other
+        The other set.
+    ids
+        Its scenes that came here.
+
+    Raises
+    ------
+    QueryError
+        The sets' labels go by different keys, or by windows of other sizes.
+    """
+    labels = other.tiles()
+    if labels is None or not ids:
+        return None
+    here, there = (existing_layout(one.metadata, _unread).parents() for one in (view.refset, other))
+    grids = {group.path: here[identity].path for identity, group in there.items() if identity in here}
+    new = moved_labels(labels, grids, ids)
+    return Change(tiles=merged_labels(new, old) if (old := view.refset.tiles()) is not None else new)
+
+
+def _unread(path: str) -> NoReturn:
+    raise NotImplementedError(path)
 
 
 def leakage(view: View, column: str, unit: str | None = None) -> LeakageReport:

@@ -129,18 +129,50 @@ def merged_labels(old: pa.Table | None, new: pa.Table) -> pa.Table:
     """
     if old is None or not len(old):
         return new
+    keys = check_alike(old, new)
+    found = {tuple(row[name] for name in keys): row for row in old.to_pylist()}
+    for row in new.to_pylist():
+        key = tuple(row[name] for name in keys)
+        found[key] = {**found.get(key, {}), **row}
+    fields = {field.name: field for table in (old, new) for field in table.schema}
+    return pa.Table.from_pylist(list(found.values()), schema=pa.schema(list(fields.values())))
+
+
+def check_alike(old: pa.Table, new: pa.Table) -> list[str]:
+    """Return the keys of two tables of labels.
+
+    Raises
+    ------
+    QueryError
+        They go by different keys, or by windows of other sizes.
+    """
     keys = [[name for name in KEYS if name in table.column_names] for table in (old, new)]
     shapes = [_window_sizes(table) for table in (old, new)]
     if keys[0] != keys[1] or shapes[0] != shapes[1]:
         raise QueryError(
             f"expected labels by {keys[0]} as tiles.parquet has them, got {keys[1]} (or windows of another size)"
         )
-    found = {tuple(row[name] for name in keys[0]): row for row in old.to_pylist()}
-    for row in new.to_pylist():
-        key = tuple(row[name] for name in keys[0])
-        found[key] = {**found.get(key, {}), **row}
-    fields = {field.name: field for table in (old, new) for field in table.schema}
-    return pa.Table.from_pylist(list(found.values()), schema=pa.schema(list(fields.values())))
+    return keys[0]
+
+
+def moved_labels(labels: pa.Table, grids: Mapping[str, str], ids: Sequence[str]) -> pa.Table:
+    """Labels by tile of another set, as they are called here.
+
+    Parameters
+    ----------
+    labels
+        The other set's.
+    grids
+        Its grids' names → what they are called here; labels of others are left out.
+    ids
+        Its scenes that came here; labels of others are left out.
+    """
+    groups = [grids.get(name) for name in labels["group"].to_pylist()]
+    kept = pa.array([name is not None for name in groups])
+    if "id" in labels.column_names:
+        here = pc.is_in(labels["id"].cast(pa.string()), pa.array(ids, pa.string()))
+        kept = pc.and_(kept, pc.or_(here, pc.is_null(labels["id"])))
+    return _set(labels, "group", pa.array(groups, pa.string())).filter(kept)
 
 
 def _window_sizes(table: pa.Table) -> set[tuple[int, int]]:

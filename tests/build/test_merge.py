@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 import rasteret_refs as rr
 from rasteret_refs.build.merge import scenes_of
 from rasteret_refs.build.run import build
-from rasteret_refs.errors import LayoutError, NotFoundError, RefsetError
+from rasteret_refs.errors import LayoutError, NotFoundError, QueryError, RefsetError
 from tests.build.test_append import cogs, scene, state  # noqa: F401 - a fixture
 from tests.build.test_scan import scene as plain_scene
 
@@ -212,3 +212,39 @@ def test_one_frame_through_two_providers_has_one_grid_and_merges(cogs, tmp_path,
         with rasterio.open(path) as file:
             assert np.array_equal(cube[row].to_numpy(), file.read(1))
     assert isinstance(merged.scenes, pa.Table)
+
+
+def test_labels_by_tile_come_along(two, cogs, tmp_path):  # noqa: F811
+    far = write_way(tmp_path / "far.tif", 0, x=700_000)
+    build([scene("far", far, 20)], tmp_path / "far.refs")
+    labelled = rr.open(tmp_path / "far.refs").annotate(
+        {"row": [0, 1], "column": [0, 2], "kind": ["wood", "lake"], "cover": [0.5, None]}, on=("row", "column")
+    )
+    ours = rr.open(two[0]).annotate({"row": [1], "column": [1], "kind": ["field"]}, on=("row", "column"))
+    merged = ours.merge(labelled)
+    assert {group.path for group in merged.groups} == {"", "32643_700000_1500000_10"}
+    assert sorted(merged.refset.tiles().to_pylist(), key=lambda row: (row["group"], row["row"])) == [
+        {"group": "", "row": 1, "column": 1, "kind": "field", "cover": None},
+        {"group": "32643_700000_1500000_10", "row": 0, "column": 0, "kind": "wood", "cover": 0.5},
+        {"group": "32643_700000_1500000_10", "row": 1, "column": 2, "kind": "lake", "cover": None},
+    ]
+    assert len(merged) == 4
+    assert merged.append_report.appended == ("far",)
+    merged.verify()
+
+
+def test_labels_by_other_keys_are_refused_before_anything_is_written(two):
+    other = rr.open(two[1])
+    other.annotate({"id": ["b0"], "row": [0], "column": [0], "kind": ["x"]}, on=("id", "row", "column"))
+    ours = rr.open(two[0]).annotate({"row": [1], "column": [1], "kind": ["field"]}, on=("row", "column"))
+    before = state(two[0])
+    with pytest.raises(QueryError, match="expected labels by"):
+        ours.merge(rr.open(two[1]))
+    assert state(two[0]) == before
+
+
+def test_of_a_view_only_its_scenes_are_merged(two):
+    other = rr.open(two[1])
+    merged = rr.open(two[0]).merge(other.select(["b2"]))
+    assert merged.refset.all_scenes["id"].to_pylist() == ["a0", "a1", "a2", "b2"]
+    assert sorted(merged.to_xarray()["red"].isel(x=0, y=0).to_numpy().tolist()) == [100, 101, 102, 105]
