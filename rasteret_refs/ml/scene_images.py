@@ -61,6 +61,31 @@ class SceneImages:
         self.dtype = np.dtype(np.float32) if options.dtype == "float32" else native
         self.channels = sum(images.bands for images in self.images)
 
+    def check_aligned(self) -> None:
+        """Refuse assets whose pixels cannot be matched by their places in the images.
+
+        Raises
+        ------
+        QueryError
+            The assets of a scene lie in different CRSs, or differ in shape where nothing tells where they lie.
+        """
+        for images in self.by_name.values():
+            rows = self.rows[images.present[self.rows]]
+            placed = np.isfinite(images.transform[rows]).all(axis=1) & np.isfinite(self.finest.transform[rows]).all(
+                axis=1
+            )
+            shaped = (images.height[rows] == self.finest.height[rows]) & (images.width[rows] == self.finest.width[rows])
+            if not (placed | shaped).all():
+                raise QueryError(
+                    f"expected {images.name!r} in the shape of {self.finest.name!r} where scenes have no georeference"
+                )
+            for own, other in set(zip(images.crs[rows].tolist(), self.finest.crs[rows].tolist(), strict=True)):
+                if own is not None and other is not None and not _same_crs(own, other):
+                    raise QueryError(
+                        f"expected the assets of a scene in one CRS, found {images.name!r} in another than "
+                        f"{self.finest.name!r}: to_torchgeo reprojects, to_torch reads pixels as they are"
+                    )
+
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Leave scenes out: those that are not to be kept, one flag for each row of the scene table."""
         self.rows = self.rows[kept[self.rows]]
@@ -73,6 +98,12 @@ class SceneImages:
         row = self.rows[0] if len(self.rows) else 0
         size = float(np.hypot(images.transform[row, 0], images.transform[row, 3]))
         return size if np.isfinite(size) else -float(images.width[row])
+
+
+def _same_crs(one: str, other: str) -> bool:
+    from pyproj import CRS
+
+    return one == other or CRS.from_user_input(one).equals(CRS.from_user_input(other), ignore_axis_order=True)
 
 
 def _chosen(scenes: pa.Table, options: ChipOptions, tiles: pa.Table | None) -> npt.NDArray[np.bool_]:

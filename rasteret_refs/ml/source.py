@@ -57,6 +57,7 @@ class ChipSource:
         self.options = options
         self.reader = WorkerReader(reader)
         self.of = SceneImages(reader, scenes, options, tiles)
+        self.of.check_aligned()
         self._ids = scenes["id"].combine_chunks()
         self._points: Points | None = None if options.points is None else points_of(options.points)
         self._empty = EmptyTiles(self.reader) if options.skip_empty else None

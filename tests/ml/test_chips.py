@@ -1,17 +1,20 @@
 """Chips of a collection, against rasterio: where they lie, their pixels, labels, masks and order."""
 
 import copy
+import datetime as dt
 import pickle
 
 import geopandas
 import numpy as np
 import pyarrow as pa
 import pytest
+import rasterio
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Transformer
 
+import rasteret_refs as rr
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.chips import starts
 from rasteret_refs.ml.entry import chip_source
@@ -252,3 +255,30 @@ def test_what_makes_no_sense_is_refused_by_name(made, options, message):
     _, found = made
     with pytest.raises((QueryError, TypeError), match=message):
         chip_source(found, **{"chip_size": 64, **options})
+
+
+def write_plain(path, data, **place):
+    with rasterio.open(path, "w", driver="GTiff", width=data.shape[1], height=data.shape[0], count=1, dtype=data.dtype,
+                       **place) as file:  # fmt: skip
+        file.write(data, 1)
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_assets_that_cannot_be_matched_pixel_by_pixel_are_refused(tmp_path):
+    from rasterio.transform import from_origin
+
+    rows = {"id": ["a"], "datetime": [dt.datetime(2024, 1, 1, tzinfo=dt.UTC)]}
+    for name, size, place in [
+        ("utm", 64, {"crs": "EPSG:32643", "transform": from_origin(600_000, 1_500_000, 10, 10)}),
+        ("degrees", 64, {"crs": "EPSG:4326", "transform": from_origin(75.9, 13.5, 1e-4, 1e-4)}),
+        ("bare", 64, {}), ("small", 32, {}),
+    ]:  # fmt: skip
+        write_plain(tmp_path / f"{name}.tif", np.zeros((size, size), np.uint8), **place)
+        rows[name] = [str(tmp_path / f"{name}.tif")]
+    columns = {f"href.{name}": name for name in ("utm", "degrees", "bare", "small")}
+    found = rr.build(pa.table(rows), tmp_path / "x.refs", columns=columns)
+    with pytest.raises(QueryError, match="the assets of a scene in one CRS"):
+        chip_source(found, 32, ["utm", "degrees"])
+    with pytest.raises(QueryError, match="in the shape of"):
+        chip_source(found, 32, ["bare", "small"])
+    assert len(chip_source(found, 32, ["bare"], skip_empty=False)) == 4
