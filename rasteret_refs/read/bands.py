@@ -9,7 +9,7 @@ import numpy as np
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.arrays import ReferencedArray
-from rasteret_refs.read.images import Images
+from rasteret_refs.read.images import Image, Images
 from rasteret_refs.read.reader import Reader
 from rasteret_refs.sources.catalog import Dataset, load_catalog
 from rasteret_refs.sources.stac_assets import band_names, bands_of, common_name
@@ -65,10 +65,10 @@ def choose(
     if unknown:
         raise QueryError(f"expected assets among {known}, found {unknown[0]!r}")
     if bands is None:
-        arrays = {name: images.first_array(scenes, name) for name in names}
+        arrays = {name: images.arrays(scenes, name) for name in names}
         if assets is None:  # what none of these scenes has was not asked for
-            arrays = {name: array for name, array in arrays.items() if array is not None} or arrays
-        return tuple(Choice(name=name, asset=name, bands=_everything(array)) for name, array in arrays.items())
+            arrays = {name: found for name, found in arrays.items() if found} or arrays
+        return tuple(Choice(name=name, asset=name, bands=_everything(found)) for name, found in arrays.items())
     lookup = _Lookup(images, scenes, names)
     chosen: dict[str, Choice] = {}
     for band in bands:
@@ -118,17 +118,40 @@ def renamed(reader: Reader) -> dict[str, str]:
     return {str(source): str(own) for own, source in names.items()} if isinstance(names, Mapping) else {}
 
 
-def _everything(array: ReferencedArray | None) -> tuple[int, ...] | None:
-    return None if array is None or len(array.shape) < _BAND_AXIS else tuple(range(array.shape[1]))
+def check_bands(choice: Choice, images: Iterable[Image], scenes: Any) -> None:
+    """Make sure that all images have the bands that were chosen, and an axis of bands only if one was chosen.
+
+    Raises
+    ------
+    QueryError
+        One has not; the message names its scene.
+    """
+    known: set[str] = set()
+    for image in images:
+        if image.array.path in known:
+            continue
+        known.add(image.array.path)
+        bands = _bands(image.array)
+        if (choice.bands is None) != (not bands) or max(choice.bands or (-1,)) >= bands:
+            wanted = "an image without band axis" if choice.bands is None else f"band {max(choice.bands) + 1}"
+            raise QueryError(
+                f"expected {wanted} of {choice.asset!r} in each scene, found {bands or 1} in "
+                f"{scenes['id'][image.scene].as_py()!r}: choose bands= that all have, or leave such scenes out"
+            )
+
+
+def _everything(arrays: Iterable[ReferencedArray]) -> tuple[int, ...] | None:
+    """Give all bands that any of these arrays has."""
+    return tuple(range(max(map(_bands, arrays), default=0))) or None
 
 
 class _Lookup:
     """Names of bands of some assets, from the most to the least specific kind; the first kind that fits decides."""
 
     def __init__(self, images: Images, scenes: Any, assets: Sequence[str]) -> None:
-        self._arrays = {name: images.first_array(scenes, name) for name in assets}
+        self._arrays = {name: images.arrays(scenes, name) for name in assets}
         self._labels = {
-            name: band_labels(images.reader, array) for name, array in self._arrays.items() if array is not None
+            name: band_labels(images.reader, max(found, key=_bands)) for name, found in self._arrays.items() if found
         }
         self._fields = {name: _fields(scenes, name) for name in assets}
         moved = renamed(images.reader)
@@ -180,8 +203,12 @@ class _Lookup:
         yield [(name, None) for name in self._arrays if name.lower() == str(wanted).lower()]
 
 
-def _described(array: ReferencedArray | None) -> list[Any]:
-    bands = [] if array is None else array.attributes.get("gdal", {}).get("bands", [])
+def _bands(array: ReferencedArray) -> int:
+    return array.shape[1] if len(array.shape) >= _BAND_AXIS else 0
+
+
+def _described(arrays: Sequence[ReferencedArray]) -> list[Any]:
+    bands = arrays[0].attributes.get("gdal", {}).get("bands", []) if arrays else []
     return [band.get("description") for band in bands]
 
 

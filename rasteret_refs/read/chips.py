@@ -1,5 +1,6 @@
 """Windows of equal size over scenes, read by the batch: what chip datasets are made of."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,7 +133,10 @@ class Chips:
         QueryError
             No whole number, or the images do not begin in one corner.
         """
-        own, base = image.grid, self.images[self.reference][scene].grid
+        found = self.images[self.reference].get(scene)
+        if found is None:
+            raise QueryError(f"expected scenes with the asset {self.reference!r}, found row {scene} without it")
+        own, base = image.grid, found.grid
         if own is base:
             return 1
         ratio = own.resolution[0] / base.resolution[0]
@@ -187,6 +191,11 @@ def chips(
     images = {asset: {image.scene: image for image in group} for asset, group in found.items() if group}
     if not images:
         raise QueryError("expected scenes with the assets asked for, found none")
+    for asset, group in images.items():
+        shapes = sorted({image.array.shape[1:-2] for image in group.values()})
+        if len(shapes) > 1:
+            counts = [math.prod(shape) for shape in shapes]
+            raise QueryError(f"expected one number of bands in all images of {asset!r}, found {counts}")
     reference = min(images, key=lambda asset: next(iter(images[asset].values())).grid.resolution)
     corners = []
     for scene, image in sorted(images[reference].items()):

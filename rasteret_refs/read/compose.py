@@ -12,7 +12,7 @@ import xarray as xr
 from xarray.core import indexing
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.read.bands import Choice, band_labels, choose, recipe_of
+from rasteret_refs.read.bands import Choice, band_labels, check_bands, choose, recipe_of
 from rasteret_refs.read.calibrate import ORIGINS, image_calibrations
 from rasteret_refs.read.clip import as_geometry, clip_to, unwrapped
 from rasteret_refs.read.clouds import cloud_rules
@@ -135,6 +135,7 @@ def read(
         everything = wanted[choice.asset]
         if not everything:
             raise QueryError(f"expected scenes with the asset {choice.asset!r}, found none among {scenes.num_rows}")
+        check_bands(choice, close[choice.asset], scenes)
         dtype, empty = _values(everything, scaled=bool(scale), masked=masked)
         recipe = Recipe(
             target=target,
@@ -371,7 +372,7 @@ def _band_axes(
     for choice in chosen:
         if choice.bands is None or not wanted[choice.asset]:
             continue
-        array = wanted[choice.asset][0].array
+        array = max((image.array for image in wanted[choice.asset]), key=lambda one: one.shape[1:])
         labels = band_labels(reader, array) or []
         values = np.array([labels[band] for band in choice.bands])
         taken = dict(axes.values())

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyproj
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.read.bands import Choice, choose
+from rasteret_refs.read.bands import Choice, check_bands, choose
 from rasteret_refs.read.clip import Clip, as_geometry, clip_to, projected, unwrapped
 from rasteret_refs.read.images import Image, Images
 from rasteret_refs.read.overlap import transformer, turned, turns
@@ -136,6 +136,7 @@ def cuts(
     result: dict[tuple[int, int], Cut] = {}
     reads: list[_Read] = []
     for choice in choices:
+        check_bands(choice, found[choice.asset], scenes)
         for scene, image in by_scene[choice.asset].items():
             for number in range(len(geometries)):
                 placed = _placed(image, geometries, number)

@@ -102,13 +102,11 @@ class Images:
         kind = scenes.schema.field("assets").type
         return [kind.field(i).name for i in range(kind.num_fields)]
 
-    def first_array(self, scenes: Any, asset: str) -> ReferencedArray | None:
-        """Give the array of the first scene that has an asset; None where no scene has it."""
+    def arrays(self, scenes: Any, asset: str) -> list[ReferencedArray]:
+        """List the arrays that hold an asset of some scenes, that of the first scene first."""
         fields = scenes["assets"].combine_chunks().field(asset)
-        at = fields.field("refs:group").is_valid().index(True).as_py()
-        if at < 0:
-            return None
-        return self.reader.array(f"{fields.field('refs:group')[at]}/{fields.field('refs:array')[at]}")
+        places = zip(fields.field("refs:group").to_pylist(), fields.field("refs:array").to_pylist(), strict=True)
+        return [self.reader.array(f"{group}/{name}") for group, name in dict.fromkeys(places) if group is not None]
 
     def _image(self, scene: int, asset: str, group: str, name: str, index: int) -> Image:
         array = self.reader.array(f"{group}/{name}")

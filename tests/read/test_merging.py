@@ -320,3 +320,31 @@ def test_a_chip_over_four_tiles_takes_two_requests_by_every_way_of_reading(make,
             server.reset()
             np.testing.assert_array_equal(read(place), pixels[100:164, 100:164], err_msg=name)
             assert server.stats().requests <= 2, name
+
+
+def test_bands_that_a_scene_lacks_are_refused_by_name_and_never_dropped(make):
+    three, four = noise((3, SIZE, SIZE)), noise((4, SIZE, SIZE), seed=1)
+    refs = make({"rgb": (three, {})}, {"rgb": (four, {})})
+    with pytest.raises(QueryError, match="band 4 of 'rgb' in each scene, found 3 in 's0'"):
+        refs.read(geobox=grid())
+    with pytest.raises(QueryError, match="band 4 of 'rgb' in each scene, found 3 in 's0'"):
+        refs.get_gdf((75.921, 12.655, 75.925, 12.66), ["rgb"])
+    with pytest.raises(QueryError, match=r"one number of bands in all images of 'rgb', found \[3, 4\]"):
+        refs.chips(64)
+    found = refs.read(geobox=grid(), bands=[1, 3])["rgb"]
+    np.testing.assert_array_equal(found, np.stack([three[[0, 2]], four[[0, 2]]]))
+    assert refs.select(["s1"]).read(geobox=grid())["rgb"].shape == (1, 4, SIZE, SIZE)
+    sampled = refs.sample_points([(ORIGIN[0] + 5, ORIGIN[1] - 5)], crs=32643)
+    assert sampled["rgb_4"].to_pylist() == [None, four[3, 0, 0]]
+
+
+def test_an_asset_of_one_band_here_and_three_there_is_refused_by_name(make):
+    refs = make({"red": (noise((SIZE, SIZE)), {})}, {"red": (noise((3, SIZE, SIZE)), {})})
+    with pytest.raises(QueryError, match="band 3 of 'red' in each scene, found 1 in 's0'"):
+        refs.read(geobox=grid(), bands="red")
+
+
+def test_chips_of_scenes_without_the_reference_asset_are_refused(make):
+    refs = make({"red": (noise((SIZE, SIZE)), {})}, {"nir": (noise((SIZE, SIZE)), {})})
+    with pytest.raises(QueryError, match="asset 'red', found row 1 without it"):
+        refs.chips(64, assets=["red", "nir"]).windows([1], [0], [0])
