@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_refs.tiff.geokeys import USER_DEFINED, GeoKey, GeoKeys, ModelType
 from rasteret_refs.tiff.overrides import current, eastings_first, named, with_unit
-from rasteret_refs.tiff.projections import axes, projection
+from rasteret_refs.tiff.projections import axes, is_known, projection
 from rasteret_refs.tiff.units import CrsError, Unit, given_unit, linear_unit, quoted, registered_unit
 from rasteret_refs.tiff.vertical import with_vertical
 
@@ -30,6 +30,8 @@ _UNKNOWN_GEOGRAPHIC = (
 )
 """What GDAL takes where a file says no more than that it is geographic."""
 _OLD_WEB_MERCATOR = "WGS_1984_Web_Mercator"
+_ENSEMBLE = " ensemble"
+"""Ends the registry's names of datum ensembles; WKT 1 knows them by the rest."""
 _LONGEST_CITATION = 32 * 1024
 _CERTAIN = 100
 """PROJ's confidence that two CRSs are one: also the names agree."""
@@ -130,21 +132,19 @@ def _projected(keys: GeoKeys) -> "CRS | None":
         return _adjusted(registered, registered.to_epsg(min_confidence=_CERTAIN) or code, keys)
     operation = keys.known_code(GeoKey.Projection)
     method = keys.code(GeoKey.ProjMethod)
-    if operation is None and method is None:
+    if operation is None and not is_known(method):
         return _local(keys)
     base = _geographic(keys) or CRS.from_wkt(_UNKNOWN_GEOGRAPHIC)
     base_wkt = base.to_wkt("WKT1_GDAL")
     citation = keys.text(GeoKey.GTCitation) or keys.text(GeoKey.ProjectedCitation)
     name = _names(citation).get("PCS Name") or citation or "unnamed"
     unit = linear_unit(keys)
-    if operation is not None and method is None:
+    if operation is not None and not is_known(method):
         body, orientation = _registered_operation(operation, base, unit), ""
     else:
         factor = _angular_unit(keys).size / _base_unit(base)
-        found = projection(keys, lambda angle: angle if abs(factor - 1) < _NOISE else angle * factor)
-        if found is None:
-            raise CrsError(f"ProjMethodGeoKey (3075) is {method}: not a projection that is known here")
-        body, orientation = found, axes(found, keys)
+        body = projection(keys, lambda angle: angle if abs(factor - 1) < _NOISE else angle * factor)
+        orientation = axes(body, keys)
     text = f"PROJCS[{quoted(name)},{base_wkt},{body},UNIT[{quoted(unit.name)},{unit.size!r}]{orientation}]"
     return CRS.from_wkt(text)
 
@@ -154,7 +154,10 @@ def _adjusted(crs: "CRS", code: int, keys: GeoKeys) -> "CRS":
 
     GDAL takes the registry's definition as it is only where no key describes the base CRS (`GTIFGetOGISDefnAsOSR`).
     """
-    unit = given_unit(keys)
+    try:
+        unit = given_unit(keys)
+    except CrsError:  # a unit that nobody knows says less than the code
+        unit = None
     if unit is not None and crs.axis_info and not _close(unit.size, crs.axis_info[0].unit_conversion_factor):
         crs = with_unit(crs, unit)
     described = (GeoKey.GeodeticCRS, GeoKey.GeodeticDatum, GeoKey.Ellipsoid, GeoKey.Projection, GeoKey.ProjMethod)
@@ -219,7 +222,7 @@ def _user_geographic(keys: GeoKeys) -> str | None:
         return None
     datum = names.get("Datum", "unknown")
     if datum_code is not None:
-        datum = _registered("Datum", datum_code).name
+        datum = _registered("Datum", datum_code).name.removesuffix(_ENSEMBLE)
     shift = keys.numbers(GeoKey.GeogTOWGS84)
     to_wgs84 = f",TOWGS84[{','.join(map(repr, (*shift, 0.0, 0.0, 0.0, 0.0)[:7]))}]" if len(shift) in {3, 7} else ""
     unit = _angular_unit(keys)
@@ -262,7 +265,7 @@ def _ellipsoid(keys: GeoKeys, names: dict[str, str], datum_code: int | None) -> 
     code = keys.known_code(GeoKey.Ellipsoid)
     known = _registered("Ellipsoid", code) if code is not None else None
     if known is None and datum_code is not None:
-        known = _registered("Datum", datum_code).ellipsoid
+        known = _ellipsoid_of(datum_code)
     if known is not None:
         name = known.name
         major = known.semi_major_metre if major is None else major
@@ -272,6 +275,16 @@ def _ellipsoid(keys: GeoKeys, names: dict[str, str], datum_code: int | None) -> 
     if major is None or flattening is None:
         return None
     return f"SPHEROID[{quoted(name)},{major!r},{flattening!r}]"
+
+
+def _ellipsoid_of(datum_code: int) -> Any:
+    """Ellipsoid of a datum; pyproj gives none for ensembles (WGS 84, ETRS89), whose members all have the same."""
+    import pyproj.crs
+
+    datum = _registered("Datum", datum_code)
+    classes: Any = pyproj.crs  # it exports these classes, but its stubs do not say so
+    parts = {"type": "Ellipsoid"} | datum.to_json_dict()["ellipsoid"]
+    return datum.ellipsoid or classes.Ellipsoid.from_json_dict(parts)
 
 
 def _prime_meridian(keys: GeoKeys, names: dict[str, str]) -> str:

@@ -94,8 +94,13 @@ _MERCATOR = 7
 _POLAR = "Polar_Stereographic"
 
 
-def projection(keys: GeoKeys, to_base_unit: Callable[[float], float]) -> str | None:
-    """WKT 1 of PROJECTION, PARAMETERs, or None for a method that is not known.
+def is_known(method: int | None) -> bool:
+    """Whether a ProjMethodGeoKey names a projection that is known here."""
+    return method in _METHODS
+
+
+def projection(keys: GeoKeys, to_base_unit: Callable[[float], float]) -> str:
+    """WKT 1 of PROJECTION and PARAMETERs, of a method that is known.
 
     Parameters
     ----------
@@ -108,13 +113,10 @@ def projection(keys: GeoKeys, to_base_unit: Callable[[float], float]) -> str | N
     CrsError
         A scale factor of 0.
     """
-    method = keys.code(_K.ProjMethod)
-    found = _METHODS.get(method) if method is not None else None
-    if found is None:
-        return None
+    method = keys.code(_K.ProjMethod) or 0
+    name, parameters = _METHODS[method]
     if method == _MERCATOR and keys.number(_K.ProjStdParallel1) is not None:
-        found = _MERCATOR_2SP
-    name, parameters = found
+        name, parameters = _MERCATOR_2SP
     parts = [f'PROJECTION["{name}"]']
     for parameter in parameters:
         value = keys.number(*parameter.keys)

@@ -24,6 +24,7 @@ def with_vertical(horizontal: "CRS", keys: GeoKeys) -> "CRS":
     """
     from pyproj import CRS
     from pyproj.crs import CompoundCRS
+    from pyproj.exceptions import CRSError
 
     code, datum, unit = (keys.code(key) or 0 for key in (GeoKey.Vertical, GeoKey.VerticalDatum, GeoKey.VerticalUnits))
     flat = (horizontal.is_geographic or horizontal.is_projected) and len(horizontal.axis_info) < _THREE
@@ -32,7 +33,10 @@ def with_vertical(horizontal: "CRS", keys: GeoKeys) -> "CRS":
     if code in _ELLIPSOIDAL and not datum:
         code, datum = 0, code + _TO_DATUM
     three = _WGS84_3D if datum == _WGS84_DATUM and horizontal.to_epsg() == _WGS84 else code
-    vertical = CRS.from_epsg(three) if three not in {0, USER_DEFINED} else None
+    try:
+        vertical = CRS.from_epsg(three) if three not in {0, USER_DEFINED} else None
+    except CRSError:  # a code that nobody knows takes nothing away from the horizontal part
+        return horizontal
     if vertical is not None and vertical.is_geographic:
         return _with_heights(horizontal, vertical)
     if keys.revision < (1, 1):

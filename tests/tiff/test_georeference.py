@@ -180,7 +180,6 @@ def test_a_transform_that_is_no_number_is_none():
     ("keys", "text", "problem"),
     [
         ([1024, 0, 1, 1, 3072, 0, 1, 1], "", "PROJ refuses"),
-        ([1024, 0, 1, 1, 3075, 0, 1, 999], "", "ProjMethodGeoKey"),
         ([1024, 0, 1, 1, 3075, 0, 1, 1, 3076, 0, 1, 1], "", "no linear unit 1"),
         ([1024, 0, 1, 1, 3073, 34737, 24, 0], "ESRI PE String = nonsense", "PROJ refuses"),
         ([1024, 0, 1, 1, 3075, 0, 1, 1, 3076, 0, 1, 9001, 3092, 0, 1, 0], "", "scale factor of 0"),
@@ -275,6 +274,12 @@ ODD_KEYS: dict[str, tuple[list[tuple[int, ...]], list[float], str]] = {
          (3080, 34736, 1, 0), (3081, 34736, 1, 1), (3082, 34736, 1, 2), (3083, 34736, 1, 1), (3092, 34736, 1, 3)],
         [22.5582777777778, 0.0, 1500000.0, 1.0], SWEDISH,
     ),
+    "a projection that nobody knows": ([(1024, 1), (2048, 4326), (3072, 32767), (3074, 32767), (3075, 999)], [], ""),
+    "a projection that only its writer knows": ([(1024, 1), (2050, 6248), (3074, 32767), (3075, 32767)], [], ""),
+    "a unit that nobody knows beside a code": ([(1024, 1), UTM_31, (3076, 1)], [], ""),
+    "a vertical code that nobody knows": ([(1024, 1), UTM_31, (4096, 9999)], [], ""),
+    "the datum of WGS 84, an ensemble": ([(1024, 2), (2048, 32767), (2050, 6326)], [], ""),
+    "the datum of ETRS89, an ensemble": ([(1024, 2), (2048, 32767), (2050, 6258)], [], ""),
     "a private vertical code": ([(1024, 2), (2048, 4326), (4096, 40000)], [], ""),
 }  # fmt: skip
 
