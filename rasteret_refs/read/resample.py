@@ -158,7 +158,7 @@ def onto(
     """Warp all pixels of one grid onto another one; in any number of threads at once. See `warp`."""
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == _EXACT and resampling == "nearest":
         return _in_halves(pixels, source, wanted, fill=fill)
-    from rasterio import band
+    from rasterio import Env, band
     from rasterio.errors import RasterioError
     from rasterio.warp import Resampling, reproject
 
@@ -167,7 +167,11 @@ def onto(
     try:
         # Given arrays, rasterio opens datasets without a transform and silences the warning that follows, for all
         # threads or for none (rasterio 1.5.2, _io.pyx, MemoryDataset); these have one from the beginning.
-        with _dataset(source, len(bands), pixels.dtype) as given, _dataset(wanted, len(bands), pixels.dtype) as found:
+        with (
+            Env(),  # one for all that follows: rasterio looks for GDAL's data anew for each
+            _dataset(source, len(bands), pixels.dtype) as given,
+            _dataset(wanted, len(bands), pixels.dtype) as found,
+        ):
             given.write(bands)
             reproject(
                 band(given, numbers),

@@ -168,6 +168,7 @@ def import_all() -> None:
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
     import rasterio.warp  # noqa: F401
+    import torchgeo.samplers  # noqa: F401
 
     import rasteret_refs
     from rasteret_refs.objects.runtime import obstore
