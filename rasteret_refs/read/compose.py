@@ -129,13 +129,14 @@ def read(
     _check_masks(masks, found, scenes, rows)
     slots = group_scenes(scenes, rows, groupby=groupby, order=order, longitude=_longitude(target))
     shared = SharedWindows(_MASK_BYTES) if masks and len(chosen) > 1 else None
+    for choice in chosen:
+        check_bands(choice, close[choice.asset], scenes)
     axes = _band_axes(reader, chosen, wanted)
     variables = {}
     for choice in chosen:
         everything = wanted[choice.asset]
         if not everything:
             raise QueryError(f"expected scenes with the asset {choice.asset!r}, found none among {scenes.num_rows}")
-        check_bands(choice, close[choice.asset], scenes)
         dtype, empty = _values(everything, scaled=bool(scale), masked=masked)
         recipe = Recipe(
             target=target,
@@ -372,7 +373,7 @@ def _band_axes(
     for choice in chosen:
         if choice.bands is None or not wanted[choice.asset]:
             continue
-        array = max((image.array for image in wanted[choice.asset]), key=lambda one: one.shape[1:])
+        array = max((image.array for image in wanted[choice.asset]), key=lambda one: (len(one.shape), one.shape[1]))
         labels = band_labels(reader, array) or []
         values = np.array([labels[band] for band in choice.bands])
         taken = dict(axes.values())
