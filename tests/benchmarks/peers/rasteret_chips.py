@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import rasteret
 import rasteret.fetch.cog
@@ -38,10 +39,11 @@ def prepare(job):
 
 def read(job, prepared):
     """Read the chips: (bands, rows, columns) each."""
-    return [
+    found = [
         prepared.read_window(
             record_ids=[scene], bounds=tuple(bounds), res=(10.0, 10.0), bands=list(job["bands"]), target_crs=32643,
             max_concurrent=300,
         )
         for scene, *bounds in job["chips"]
     ]  # fmt: skip
+    return [chip.astype(np.uint16) for chip in found]  # it gives floats
