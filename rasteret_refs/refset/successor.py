@@ -158,7 +158,9 @@ class Successor:
         self._link({name: sealed for name, sealed in seal.all_files().items() if name not in self._written})
         data = seal.to_bytes()
         write_new(self.directory / SEAL, data)
-        note_written(FileHash.of(data).sha256, base=self.sealed.digest)
+        before = self.seal.recipe.get("merged", ())
+        merged = [entry["sha256"] for entry in seal.recipe.get("merged", ()) if entry not in before]
+        note_written(FileHash.of(data).sha256, bases=[self.sealed.digest, *merged])
         return seal
 
     def _link(self, kept: Mapping[str, FileHash]) -> None:

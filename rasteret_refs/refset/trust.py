@@ -8,7 +8,7 @@ when it lies on a local disk. Nothing in a set can forge that: the hash covers e
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,22 @@ def state_directory() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "rasteret_refs" / "written"
 
 
-def note_written(digest: str, *, base: str | None = None) -> None:
+def note_written(digest: str, *, bases: Iterable[str] = ()) -> None:
     """Note that this user wrote a set here.
 
     Parameters
     ----------
     digest
         sha256 of `refs.json`.
-    base
-        sha256 of the seal that it continues: a stranger's set does not become the user's own by an annotation.
+    bases
+        sha256 of the seals that it continues, or took over: a stranger's set does not become the user's own by an
+        annotation, nor by being merged.
 
     Notes
     -----
     Where the directory cannot be written, nothing is noted: the set then reads like a stranger's.
     """
-    if base is not None and not was_written_here(base):
+    if not all(map(was_written_here, bases)):
         return
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home directory
         directory = state_directory()

@@ -224,20 +224,26 @@ def test_a_search_that_a_stranger_recorded_is_not_run(local_refs: Path, tmp_path
     assert canary.stats().requests == 0
 
 
-def test_headers_of_a_strangers_objects_are_merged_under_guard(
+def test_a_stranger_s_set_is_merged_under_guard_and_does_not_become_one_s_own(
     local_refs: Path, tmp_path: Path, served: Server, canary: Server
 ) -> None:
-    """`merge` read them through a client that follows redirections anywhere."""
-    rr.build([f"{served.url}s0.tif", f"{served.url}s1.tif"], tmp_path / "theirs.refs")
+    """`merge` read headers through a client that follows redirections anywhere, and trusted the result."""
+    rr.build([f"{served.url}raw0.tif", f"{served.url}raw1.tif"], tmp_path / "theirs.refs")
     theirs = forged(tmp_path / "theirs.refs", tmp_path / "x.refs", **STRANGE)
-    shutil.copytree(local_refs, tmp_path / "mine.refs")
+    mine = tmp_path / "mine.refs"
+    shutil.copytree(local_refs, mine)
+    with pytest.raises(UnauthorisedSourceError, match="allow="):
+        rr.open(mine).merge(theirs)
     served.fail("redirect", location=f"{canary.url}s0.tif")
-    served.reset()
-    served.fail("redirect", location=f"{canary.url}s0.tif")
-    strange = rr.open(theirs, allow=served.url)
-    with pytest.raises(RasteretRefsError):
-        rr.open(tmp_path / "mine.refs").merge(strange)
+    with pytest.raises(UnauthorisedSourceError, match="redirection"):
+        rr.open(mine).merge(rr.open(theirs, allow=served.url), reread=True)
     assert canary.stats().requests == 0
+    assert len(rr.open(mine)) == len(rr.open(local_refs))
+    served.mend()
+    assert len(rr.open(mine).merge(rr.open(theirs, allow=served.url))) == len(rr.open(local_refs)) + 2
+    assert not rr.open(mine).audit().written_here
+    with pytest.raises(UnauthorisedSourceError, match="allow="):
+        rr.open(mine).reader.read(IMAGE)
 
 
 def change(documents: dict[str, Any], **fields: Any) -> None:
