@@ -68,3 +68,11 @@ def test_files_cut_anywhere_are_refused_or_referenced_inside(which: int) -> None
     for size in sorted(set(points)):
         found = examine(data[:size], decode=False)  # asserts that all references lie inside
         assert found.refused or found.images <= whole.images, name
+
+
+def test_fuzzing_without_atheris_fails_and_says_so() -> None:
+    """It printed a line and passed, as if it had fuzzed."""
+    hidden = "import sys; sys.modules['atheris'] = None; from tests.trust.fuzz import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "NOT FUZZED" in done.stderr
