@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.read.images import Image, Images
+from rasteret_refs.read.images import PIXELS, Image, Images
 from rasteret_refs.read.reader import Reader, Window
 
 
@@ -139,6 +139,11 @@ class Chips:
         own, base = image.grid, found.grid
         if own is base:
             return 1
+        if own.crs.srs == base.crs.srs == PIXELS and (own.height, own.width) != (base.height, base.width):
+            raise QueryError(
+                f"expected images of one size where none says its place, found {image.asset!r} of {own.height} × "
+                f"{own.width} and {self.reference!r} of {base.height} × {base.width}: {image.array.path}[{image.index}]"
+            )
         ratio = own.resolution[0] / base.resolution[0]
         same = np.allclose(own.transform[2::3], base.transform[2::3], rtol=0, atol=1e-3 * base.resolution[0])
         if own.crs != base.crs or not same or abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:  # noqa: PLR2004
@@ -186,7 +191,7 @@ def chips(
     unknown = [name for name in columns if name not in scenes.column_names]
     if unknown:
         raise QueryError(f"expected columns among {scenes.column_names}, found {unknown[0]!r}")
-    finder = Images(reader)
+    finder = Images(reader, placeless=True)
     found = finder.find(scenes, assets if assets is not None else finder.assets(scenes))
     images = {asset: {image.scene: image for image in group} for asset, group in found.items() if group}
     if not images:

@@ -18,6 +18,8 @@ from rasteret_refs.read.target import Grid
 
 FACTOR = "factor_"
 MASK = "_mask"
+PIXELS = 'LOCAL_CS["pixels",UNIT["pixel",1]]'
+"""Where images lie that do not say where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,10 +63,19 @@ class Image:
 
 
 class Images:
-    """Finds images; keeps what it has read of the groups' coordinates."""
+    """Finds images; keeps what it has read of the groups' coordinates.
 
-    def __init__(self, reader: Reader) -> None:
+    Parameters
+    ----------
+    reader
+        Of the set.
+    placeless
+        Give images without georeference a grid of pixels, instead of refusing them.
+    """
+
+    def __init__(self, reader: Reader, *, placeless: bool = False) -> None:
         self.reader = reader
+        self._placeless = placeless
         self._groups = groups(reader)
         self._coordinates: dict[str, Mapping[str, npt.NDArray[Any]]] = {}
         self._shared: dict[tuple[str, str, int], tuple[Level, ...]] = {}
@@ -179,6 +190,8 @@ class Images:
             crs = str(spatial.get("crs_wkt", ""))
             coefficients = np.array(array.attributes.get("spatial:transform", [np.nan] * 6))
         if not crs or not bool(np.isfinite(coefficients).all()):
+            if self._placeless:
+                return Grid(crs=_crs(PIXELS), transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0), height=height, width=width)
             raise QueryError(f"expected a georeferenced image, found neither CRS nor transform: {array.path}[{index}]")
         a, b, c, d, e, f = map(float, coefficients)
         return Grid(crs=_crs(crs), transform=(a, b, c, d, e, f), height=height, width=width)

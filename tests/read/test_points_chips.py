@@ -181,6 +181,29 @@ def test_longitudes_are_the_same_a_full_turn_on(tmp_path):
     assert refs.sample_points([(-9.5, 10.5), (20.5, -3.5)])["image"].to_pylist() == expected
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_images_without_georeference_have_chips_but_no_points(tmp_path):
+    assets = []
+    for name, size in (("photo", 200), ("label", 200), ("small", 100)):
+        pixels = noise((1, size, size), seed=size + len(name))
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", driver="GTiff", dtype="uint16", count=1, width=size, height=size
+        ) as file:
+            file.write(pixels)
+        assets.append(Asset(name=name, href=str(tmp_path / f"{name}.tif")))
+    scene = Scene(id="a", datetime=datetime(2024, 1, 1, tzinfo=UTC), assets=tuple(assets), properties={})
+    build([scene], tmp_path / "x.refs")
+    refs = rr.open(tmp_path / "x.refs")
+    found = refs.chips(64, assets=["photo", "label"]).read([4])
+    for name in ("photo", "label"):
+        with rasterio.open(tmp_path / f"{name}.tif") as file:
+            np.testing.assert_array_equal(found[name][0], file.read(1, window=Window(64, 64, 64, 64)))
+    with pytest.raises(QueryError, match="images of one size"):
+        refs.chips(64).read([0])
+    with pytest.raises(QueryError, match="georeferenced"):
+        refs.sample_points([(1, 2)])
+
+
 def test_chips_that_do_not_exist_are_refused(collection):
     found = collection.chips(64, assets="red")
     for wrong in ([len(found)], [-1], 3, [0.5]):
