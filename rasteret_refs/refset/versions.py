@@ -100,5 +100,19 @@ def versions_of(scenes: pa.Table) -> dict[str, Version | None]:
             if url is None:
                 continue
             version = Version(etag=etag, size=size, last_modified=modified)
-            found[url] = version if url not in found or found[url] == version else None
+            found[url] = version if url not in found else _joined(found[url], version)
     return found
+
+
+def _joined(one: Version | None, other: Version) -> Version | None:
+    """Return the version that two entries tell of together, or None where they contradict each other.
+
+    An entry may say less: relocation forgets ETags, and headers that a source held come without a size.
+    """
+    if one is None or one == other:
+        return one
+    pairs = ((one.etag, other.etag), (one.size, other.size), (one.last_modified, other.last_modified))
+    if any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs):
+        return None
+    etag, size, modified = (mine if mine is not None else theirs for mine, theirs in pairs)
+    return Version(etag=etag, size=size, last_modified=modified)  # type: ignore[arg-type] # pairs of one type each

@@ -167,3 +167,17 @@ def test_a_search_asked_again_after_a_relocation_finds_no_scene_replaced(cogs, t
     assert all(href.startswith(str(tmp_path)) for href in hrefs)
     back = grown.relocate({f"{tmp_path}/": server.url})
     assert back.append(overlap=timedelta(days=300)).append_report.rewritten == 0
+
+
+def test_an_object_that_a_relocation_forgot_the_version_of_may_be_appended_again(cogs, tmp_path):  # noqa: F811
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    collection = rr.build([item("i0", "things", "red", str(cogs[0]), "2024-01-01T00:00:00Z")], tmp_path / "x.refs")
+    for path in cogs:
+        (mirror / path.name).write_bytes(path.read_bytes())
+    moved = collection.relocate({f"{tmp_path}/": f"{mirror}/"})
+    again = item("i1", "things", "red", str(mirror / cogs[0].name), "2024-01-02T00:00:00Z")
+    grown = moved.append([again])
+    with rasterio.open(cogs[0]) as file:
+        assert all((row.to_numpy() == file.read(1)).all() for row in grown.to_xarray()["red"])
+    grown.verify(pixels=4, sources=True)
