@@ -244,6 +244,19 @@ def test_the_record_size_grows_with_the_set_so_that_files_stay_few() -> None:
     assert record_size_for([100_000_000]) == 100_000
 
 
+def test_a_stack_has_few_files_and_little_in_those_that_the_next_append_rewrites() -> None:
+    assert record_size_for([4_000] * 30, stacked=True) == 10_000
+    images = [3_379_200, 1_650_000, 844_800, 429_000, 211_200, 115_500, 52_800, 39_600]
+    counts = [*images, *[10] * 150]
+    size = record_size_for(counts, stacked=True)
+    assert 10_000 <= size <= 200_000
+    assert sum(-(-count // size) for count in counts) <= 194
+    # A size at random would leave half a file of each array, or all of a small one, to be written anew.
+    rewritten = sum(count % size for count in images)
+    assert rewritten < sum(min(count, size / 2) for count in images)
+    assert record_size_for([10**9, 10], stacked=True) == 200_000
+
+
 def sentinel_2(scenes: int) -> ReferenceSetPlan:
     """13 assets of Sentinel-2's shapes: 4 × 121, 7 × 36 and 2 × 4 tiles a scene, with sizes and offsets as in COGs."""
     random = np.random.default_rng(0)
