@@ -125,19 +125,19 @@ def measure(job: dict) -> dict:
     dataset = make(job, shape)
     opening = time.perf_counter() - begin
     loader = DataLoader(
-        dataset, sampler=sampler_of(dataset, shape, job["name"], max(job["workers"], 1)), batch_size=32,
+        dataset, sampler=sampler_of(dataset, shape, job["name"], 2 * job["workers"] or 1), batch_size=32,
         num_workers=job["workers"], collate_fn=stack_samples,
         multiprocessing_context="spawn" if job["workers"] else None, # forked, GDAL's connections are shared and garbled
     )  # fmt: skip
     begin = time.perf_counter()
-    count, kept = 0, []
+    seconds, count, kept = 0.0, 0, []
     for number, batch in enumerate(loader):
         kept.append((batch["image"], batch["bounds"]))
         if number < job["workers"]:  # until the workers have started
             begin = time.perf_counter()
         else:
             count += len(batch["bounds"])
-    seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - begin  # the workers' end does not count
     digest = hashlib.sha256()
     for image, _ in kept:
         for chip in image:
