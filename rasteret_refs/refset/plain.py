@@ -167,9 +167,12 @@ class _Sources:
         await anext(self._until_shutdown)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close HTTP sessions of a loop that another thread runs, or that is over."""
-        if not loop.is_closed():
-            for source, session in self._sessions():
+        """Close HTTP sessions of a loop that another thread runs, or that is over.
+
+        At the interpreter's exit Zarr's own loop is closed first: then a session's connections are dropped without it.
+        """
+        for source, session in self._sessions():
+            if not loop.is_closed() or hasattr(session, "_connector"):
                 source.close_session(loop, session)
 
     def _sessions(self) -> list[tuple[Any, Any]]:

@@ -275,6 +275,7 @@ def test_the_demo_compares_every_pixel():
         [sys.executable, "-m", "rasteret_refs.cli", "demo"], capture_output=True, text=True, timeout=120, check=False
     )
     assert result.returncode == 0, result.stderr
+    assert result.stderr == ""  # no session that nobody closed
     assert "all pixels equal" in result.stdout
     assert "DIFFERENT" not in result.stdout
 
