@@ -122,6 +122,8 @@ class Warp:
         if nodata is not None:
             hidden = np.isnan(pixels) if nodata != nodata else pixels == nodata  # noqa: PLR0124 - only NaN differs
             mask = np.where(hidden.all(axis=0, keepdims=True), np.uint8(0), mask)
+        elif self.images.alpha[int(self.images.code[self.row])]:
+            mask = np.where(pixels[-1:] == 0, np.uint8(0), mask)
         if self._surrounded and mask.all():
             self._valid[...] = True
         else:
