@@ -278,6 +278,8 @@ class MosaicArray(BackendArray):
         empty = np.ones(out.shape, dtype=bool)
         for source in sources:
             rows, columns = source.part.placement.target_rows, source.part.placement.target_columns
+            if not empty[..., rows, columns].any():
+                continue  # hidden altogether: nothing to warp
             pixels, valid = self._on_target(source, target)
             todo = empty[..., rows, columns] & valid
             values = self._converted(pixels, source.part.layer.image)

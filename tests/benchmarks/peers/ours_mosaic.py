@@ -10,9 +10,10 @@ from rasteret_refs.read.compose import read as compose
 
 
 def prepare(job):
-    """Open the set; import what the read will need."""
+    """Open the set and its reader; import what the read will need."""
     warm.up()
     collection = rr.open(job["refs"])
+    collection.reader  # noqa: B018 - imports, on first use
     x, y = job["corner"]
     return collection, collection.scenes, GeoBox((job["window"],) * 2, Affine(10, 0, x, 0, -10, y), "EPSG:32643")
 
