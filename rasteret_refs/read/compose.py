@@ -255,8 +255,9 @@ def _target(
     else:
         wanted = common_crs(crs)
     size = _finest(grids, wanted) if resolution is None else _pair(resolution)
-    alike = [grid for grid in grids if same_crs(grid.crs, wanted) and np.allclose(grid.resolution, size, rtol=1e-9)]
-    anchor = (alike[0].transform[2], alike[0].transform[5]) if alike else (0.0, 0.0)
+    alike = (grid for grid in grids if same_crs(grid.crs, wanted) and _close(grid.resolution, size))
+    first = next(alike, None)
+    anchor = (first.transform[2], first.transform[5]) if first is not None else (0.0, 0.0)
     return grid_around(bounds, wanted, size, anchor)
 
 
@@ -268,8 +269,14 @@ def _pair(resolution: Any) -> tuple[float, float]:
         raise QueryError(f"expected resolution= to be one number or (x, y), found {resolution!r}") from error
 
 
+def _close(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return all(math.isclose(p, q, rel_tol=1e-9) for p, q in zip(one, other, strict=True))
+
+
 def _commonest(grids: Sequence[Grid], bounds: tuple[float, float, float, float]) -> pyproj.CRS:
     """Give the CRS of most images that meet the bounds; of equals the first."""
+    if len({grid.crs.srs for grid in grids}) == 1:
+        return grids[0].crs
     counts: dict[str, tuple[int, pyproj.CRS]] = {}
     area = Grid(crs=pyproj.CRS.from_epsg(4326), transform=(bounds[2] - bounds[0], 0.0, bounds[0], 0.0,
                 bounds[1] - bounds[3], bounds[3]), height=1, width=1)  # fmt: skip

@@ -78,6 +78,10 @@ def turned(grid: Grid, degrees: float) -> Grid:
 
 def meet(one: Grid, other: Grid) -> bool:
     """Tell whether two grids may share ground; when in doubt, yes."""
+    if same_crs(one.crs, other.crs):
+        (left, bottom, right, top), (west, south, east, north) = one.bounds, other.bounds
+        x, y = (_CLOSE * size for size in other.resolution)
+        return left < east - x and right > west + x and bottom < north - y and top > south + y
     return _window(one, other, -_CLOSE) is not None
 
 
