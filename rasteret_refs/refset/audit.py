@@ -242,7 +242,9 @@ def _audit_texts(refset: OpenedRefset, tally: _Tally) -> None:
         except DamagedError as error:
             tally.note("damage", name, str(error))
             continue
-        for column in table.column_names if table is not None else ():
+        if table is None:
+            continue
+        for column in table.column_names:
             found = {secret_in_url(text) for text in texts_of(table[column])} - {None}
             if found:
                 tally.note("secret", f"{name}: {column}", f"URLs carry secrets ({', '.join(sorted(map(str, found)))})")

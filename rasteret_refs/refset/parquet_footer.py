@@ -52,7 +52,7 @@ def read_footer(data: memoryview) -> Footer:
     """
     size = len(data)
     length = int.from_bytes(data[max(size - 8, 0) : max(size - 4, 0)], "little")
-    if size < 12 or data[size - 4 :] != MAGIC or length > size - 12:
+    if size < 12 or bytes(data[size - 4 :]) != MAGIC or length > size - 12:
         raise ValueError(f"expected a Parquet file of {size} bytes to end with a footer")
     try:
         return _footer(_Compact(bytes(data[size - 8 - length : size - 8])))
