@@ -11,6 +11,7 @@ HTTP_PEERS = (
     "rasterio_threads",
     "asyncgeotiff",
     "rasteret_numpy",
+    "virtualizarr_zarr",
 )
 
 
