@@ -1,6 +1,7 @@
 """virtual-tiff and VirtualiZarr: headers parsed beforehand into manifests in memory, read by zarr through them."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import zarr
 from common import address
@@ -17,7 +18,8 @@ def prepare(job):
     registry.register(base, store)
     prefix = "file://" if job["local"] else ""
     parser = VirtualTIFF(ifd=0)
-    groups = [parser(prefix + address(job, number), registry) for number in range(len(job["files"]))]
+    with ThreadPoolExecutor(32) as pool:
+        groups = list(pool.map(lambda n: parser(prefix + address(job, n), registry), range(len(job["files"]))))
     return [zarr.open_group(group, mode="r", zarr_format=3)["0"] for group in groups]
 
 
