@@ -1,6 +1,7 @@
 """What every codec of this package shares: bytes in, bytes out, a JSON configuration and bounded output."""
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
@@ -60,6 +61,32 @@ class TiffCodec(Codec):  # type: ignore[misc] # likewise
                 f"expected configuration version {CONFIGURATION_VERSION} of {self.codec_id}, got {self.version!r}"
             )
 
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        """Decode a chunk to bytes.
+
+        Parameters
+        ----------
+        buf
+            Encoded bytes, as any buffer.
+        out
+            Where to write: a contiguous buffer of at least the decoded size.
+
+        Returns
+        -------
+        out, or a new one-dimensional `uint8` array.
+
+        Raises
+        ------
+        CodecError
+            The data are damaged, or others than the configuration says.
+        """
+        decoded = self.decode_chunk(as_bytes(buf), out)
+        return decoded.reshape(-1).view(np.uint8) if out is None else out
+
+    @abstractmethod
+    def decode_chunk(self, data: Bytes, out: Any) -> npt.NDArray[Any]:
+        """Decode into the caller's buffer, or into new memory where that is None; return what was filled."""
+
     def get_config(self) -> dict[str, Any]:
         """Return the JSON configuration, `id` first."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -89,6 +116,27 @@ def checked_shape(codec_id: str, shape: Any) -> tuple[int, int, int]:
             f"{codec_id}: expected a shape of 1 to {MAXIMUM_CHUNK_BYTES} samples, got {rows} × {columns} × {samples}"
         )
     return rows, columns, samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapedCodec(TiffCodec):
+    """A codec that knows the shape of its chunks; the last strip of an image may have fewer rows."""
+
+    shape: tuple[int, int, int]
+    """Rows, columns and interleaved samples of a whole chunk (1 sample where planes are separate)."""
+    short_rows: int = 0
+    """Rows of the last strip where that is shorter (TIFF 6.0, RowsPerStrip); 0 where all chunks are whole."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "shape", checked_shape(self.codec_id, self.shape))
+        check_short_rows(self.codec_id, self.short_rows, self.shape[0])
+
+
+def check_short_rows(codec_id: str, short_rows: Any, rows: int) -> None:
+    """Refuse a short last strip that is not shorter than the others."""
+    if not isinstance(short_rows, int) or not 0 <= short_rows < rows:
+        raise CodecError(f"{codec_id}: expected 0 ≤ short_rows < {rows}, got {short_rows!r}")
 
 
 def checked_choice[T](codec_id: str, name: str, value: T, choices: tuple[T, ...]) -> None:

@@ -21,7 +21,7 @@ from rasteret_refs_codecs.base import MAXIMUM_CHUNK_BYTES, Bytes, CodecError, as
 from rasteret_refs_codecs.images import ImageCodec
 from rasteret_refs_codecs.inflate import Decompress, decompressor, scratch
 from rasteret_refs_codecs.pad import Pad
-from rasteret_refs_codecs.rows import RowCodec, ends_short
+from rasteret_refs_codecs.rows import RowCodec, rows_present
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,22 +106,13 @@ class Decoder:
         size = rows * row_bytes
         memory = target.reshape(-1).view(np.uint8) if direct else scratch.take(size)
         decoded = self.decompress(data, memory, self.chunk_shape[-2] * row_bytes)  # type: ignore[misc] # not None: see decode_into
-        present = self._count_rows(decoded.size, row_bytes, rows)
+        present = rows_present(decoded.size, rows, self.short_rows, row_bytes)
         if present < rows:
             target[:, present:] = 0
         if direct and np.shares_memory(decoded, memory):
             return
         chunky = target[:, :present].transpose(1, 2, 0)
         run_rows(self.steps, decoded[: present * row_bytes], chunky)
-
-    def _count_rows(self, size: int, row_bytes: int, rows: int) -> int:
-        """Tell how many of the rows wanted `size` bytes hold, allowing only for a short last strip."""
-        if size >= rows * row_bytes:
-            return rows
-        if self.short_rows and ends_short(size, self.short_rows, row_bytes):
-            return self.short_rows
-        short = f" or {self.short_rows * row_bytes} (last strip)" if self.short_rows else ""
-        raise CodecError(f"expected {rows * row_bytes} decoded bytes for {rows} rows{short}, got {size}")
 
     def _decode_image(self, data: Bytes, target: npt.NDArray[Any]) -> None:
         """Decode an image, whole since such formats do not stop early, and copy the rows wanted."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rasteret_refs_codecs.base import Bytes, TiffCodec, as_bytes, typed_output
+from rasteret_refs_codecs.base import Bytes, TiffCodec, typed_output
 
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8), bitorder="little"))
 """Each byte with its bits reversed."""
@@ -20,13 +20,13 @@ class FillOrder(TiffCodec):
 
     codec_id: ClassVar[str] = "rasteret_refs.fill_order"
 
-    def decode(self, buf: Any, out: Any = None) -> Any:
-        """Reverse; returns `out`, or a new one-dimensional `uint8` array."""
-        data = as_bytes(buf)
+    def decode_chunk(self, data: Bytes, out: Any) -> Bytes:
+        """Reverse the bits of each byte."""
         if out is None:
             return _REVERSED[data]
-        np.take(_REVERSED, data, out=typed_output(out, data.dtype, data.shape))
-        return out
+        target = typed_output(out, data.dtype, data.shape)
+        np.take(_REVERSED, data, out=target)
+        return target
 
     def encode(self, buf: Any) -> Bytes:
         """Reverse, likewise."""

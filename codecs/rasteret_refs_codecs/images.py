@@ -14,9 +14,8 @@ from rasteret_refs_codecs.base import (
     MAXIMUM_CHUNK_BYTES,
     Bytes,
     CodecError,
-    TiffCodec,
+    ShapedCodec,
     as_bytes,
-    checked_shape,
     typed_output,
 )
 
@@ -25,7 +24,7 @@ STORED = b"\x00rasteret_refs\x00S\x01"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageCodec(TiffCodec):
+class ImageCodec(ShapedCodec):
     """A codec that decodes a chunk as one image: JPEG, LERC, WebP and others.
 
     `encode` is exact, although most of these formats are lossy or have no encoder at hand: it writes the pixels
@@ -33,16 +32,8 @@ class ImageCodec(TiffCodec):
     made, such as the constant ones that stand for sparse tiles.
     """
 
-    shape: tuple[int, int, int]
-    """Rows, columns and interleaved samples of a whole chunk (1 sample where planes are separate)."""
-    short_rows: int = 0
-    """Rows of the last strip where that is shorter; 0 where all chunks are whole."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "shape", checked_shape(self.codec_id, self.shape))
-        if not 0 <= self.short_rows < self.shape[0]:
-            raise CodecError(f"{self.codec_id}: expected 0 ≤ short_rows < {self.shape[0]}, got {self.short_rows!r}")
         if self.nbytes > MAXIMUM_CHUNK_BYTES:
             raise CodecError(
                 f"{self.codec_id}: expected at most {MAXIMUM_CHUNK_BYTES} bytes a chunk, got {self.nbytes}"
@@ -96,33 +87,16 @@ class ImageCodec(TiffCodec):
             raise CodecError(f"{self.codec_id}: expected {self.nbytes} bytes of a stored chunk, got {len(pixels)}")
         return np.frombuffer(pixels, self.decoded_dtype).reshape(self.shape)
 
-    def decode(self, buf: Any, out: Any = None) -> Any:
-        """Decode a chunk to bytes, rows missing from a short last strip being zero.
-
-        Parameters
-        ----------
-        buf
-            Encoded bytes, as any buffer.
-        out
-            Where to write: a contiguous buffer of at least the decoded size.
-
-        Returns
-        -------
-        out, or a new one-dimensional `uint8` array.
-
-        Raises
-        ------
-        CodecError
-            See `decode_image`.
-        """
-        image = self.decode_image(as_bytes(buf))
+    def decode_chunk(self, data: Bytes, out: Any) -> npt.NDArray[Any]:
+        """Decode to a whole chunk, rows missing from a short last strip being zero."""
+        image = self.decode_image(data)
         if out is None and image.shape == self.shape and image.flags.c_contiguous:
-            return image.reshape(-1).view(np.uint8)
+            return image
         dtype = self.decoded_dtype
         target = np.empty(self.shape, dtype) if out is None else typed_output(out, dtype, self.shape)
         target[: len(image)] = image
         target[len(image) :] = 0
-        return target.reshape(-1).view(np.uint8) if out is None else out
+        return target
 
     def encode(self, buf: Any) -> bytes:
         """Encode a whole chunk exactly; see the class."""

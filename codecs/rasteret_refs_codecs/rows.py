@@ -13,9 +13,8 @@ from rasteret_refs_codecs.base import (
     MAXIMUM_CHUNK_BYTES,
     Bytes,
     CodecError,
-    TiffCodec,
+    ShapedCodec,
     as_bytes,
-    checked_shape,
     typed_output,
 )
 
@@ -23,9 +22,23 @@ _EXCESS = 8
 """Bytes, less than a row, that a short last strip may have beyond its rows: LZW of Photoshop ends with one too many."""
 
 
-def ends_short(size: int, short_rows: int, row_bytes: int) -> bool:
-    """Whether `size` decoded bytes are those of a short last strip."""
-    return 0 <= size - short_rows * row_bytes < min(_EXCESS, row_bytes)
+def rows_present(size: int, rows: int, short_rows: int, row_bytes: int) -> int:
+    """Tell how many rows `size` bytes hold: all `rows`, or those of a short last strip (0: none is allowed).
+
+    Bytes beyond the rows are ignored, as libtiff does, and so are a few beyond a short last strip; fewer bytes are
+    never taken for a smaller chunk.
+
+    Raises
+    ------
+    CodecError
+        The bytes are neither.
+    """
+    if size >= rows * row_bytes:
+        return rows
+    if short_rows and 0 <= size - short_rows * row_bytes < min(_EXCESS, row_bytes):
+        return short_rows
+    short = f" or {short_rows * row_bytes} (last strip)" if short_rows else ""
+    raise CodecError(f"expected {rows * row_bytes} bytes for {rows} rows{short}, got {size}")
 
 
 def sample_words(sample_bytes: int) -> np.dtype[Any]:
@@ -34,19 +47,11 @@ def sample_words(sample_bytes: int) -> np.dtype[Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowCodec(TiffCodec):
+class RowCodec(ShapedCodec):
     """A codec in which each row of a chunk decodes by itself."""
-
-    shape: tuple[int, int, int]
-    """Rows, columns and interleaved samples of a whole chunk (1 sample where planes are separate)."""
-    short_rows: int = 0
-    """Rows of the last strip where that is shorter (TIFF 6.0, RowsPerStrip); 0 where all chunks are whole."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "shape", checked_shape(self.codec_id, self.shape))
-        if not 0 <= self.short_rows < self.shape[0]:
-            raise CodecError(f"{self.codec_id}: expected 0 ≤ short_rows < {self.shape[0]}, got {self.short_rows!r}")
         for row_bytes in (self.encoded_row_bytes, self.decoded_dtype.itemsize * self.shape[1] * self.shape[2]):
             if row_bytes * self.shape[0] > MAXIMUM_CHUNK_BYTES:
                 raise CodecError(
@@ -80,49 +85,20 @@ class RowCodec(TiffCodec):
     def encode_rows(self, samples: npt.NDArray[Any]) -> Bytes:
         """Encode an array of shape (rows, columns, samples) and `decoded_dtype`."""
 
-    def count_rows(self, size: int) -> int:
-        """Tell how many rows `size` encoded bytes hold: all of them, or those of a short last strip.
-
-        Bytes beyond a whole chunk are ignored, as libtiff does, and so are a few beyond a short last strip; fewer
-        bytes are never taken for a smaller chunk.
-        """
-        rows = self.shape[0]
-        if size >= rows * self.encoded_row_bytes:
-            return rows
-        if self.short_rows and ends_short(size, self.short_rows, self.encoded_row_bytes):
-            return self.short_rows
-        short = f" or {self.short_rows * self.encoded_row_bytes} (last strip)" if self.short_rows else ""
-        raise CodecError(f"{self.codec_id}: expected {rows * self.encoded_row_bytes} bytes{short}, got {size}")
-
     def decoded_shape(self, rows: int) -> tuple[int, int, int]:
         """Shape of what `rows` encoded rows decode to."""
         return (rows, self.shape[1], self.shape[2])
 
-    def decode(self, buf: Any, out: Any = None) -> Any:
-        """Decode a chunk to bytes.
-
-        Parameters
-        ----------
-        buf
-            Encoded bytes, as any buffer.
-        out
-            Where to write: a contiguous buffer of at least the decoded size.
-
-        Returns
-        -------
-        out, or a new one-dimensional `uint8` array.
-
-        Raises
-        ------
-        CodecError
-            The bytes are fewer than the configuration's shape asks for.
-        """
-        data = as_bytes(buf)
-        rows = self.count_rows(data.size)
+    def decode_chunk(self, data: Bytes, out: Any) -> npt.NDArray[Any]:
+        """Decode the rows that came: all of them, or those of a short last strip."""
+        try:
+            rows = rows_present(data.size, self.shape[0], self.short_rows, self.encoded_row_bytes)
+        except CodecError as error:
+            raise CodecError(f"{self.codec_id}: {error}") from error
         shape = self.decoded_shape(rows)
         target = np.empty(shape, self.decoded_dtype) if out is None else typed_output(out, self.decoded_dtype, shape)
         self.decode_rows(data[: rows * self.encoded_row_bytes], target)
-        return target.reshape(-1).view(np.uint8) if out is None else out
+        return target
 
     def encode(self, buf: Any) -> Bytes:
         """Encode decoded bytes, of any buffer; the inverse of `decode`."""

@@ -270,7 +270,13 @@ def _row_chain(description: ImageDescription) -> CodecChain:
     if description.compression == 5 and not description.tiled:
         # Strips come from writers of every kind, and some of their streams run on into codes that mean nothing:
         # imagecodecs_lzw decodes to the end and raises. Tiles come from writers that end them (GDAL, libtiff).
-        compressor = {"id": "rasteret_refs.lzw", "version": 1, "decoded_bytes": _stored_bytes(description)}
+        compressor = {
+            "id": "rasteret_refs.lzw",
+            "version": 1,
+            "decoded_bytes": _stored_bytes(description),
+            "rows": description.chunk_height,
+            "short_rows": _short_rows(description),
+        }
     decoding = [compressor] if compressor else []
     return _chain(description, [*_reversed_bits(description), *decoding], steps, dtype)
 

@@ -291,14 +291,14 @@ GOLDENS = (
     ),
     Golden(
         name="lzw",
-        options={"decoded_bytes": 3},
+        options={"decoded_bytes": 3, "rows": 1},
         encoded="8001c0e08808",
         decoded=_row([7, 7, 8], "|u1"),
         source="by hand (TIFF 6.0 section 13): the 9-bit codes clear, 7, 7, 8, end",
     ),
     Golden(
         name="lzw",
-        options={"decoded_bytes": 2},
+        options={"decoded_bytes": 2, "rows": 2},
         encoded="8001c0fffff8",
         decoded=_row([7, 7], "|u1"),
         source="by hand: clear, 7, 7, then codes 511 that no table has, behind the end of the chunk",

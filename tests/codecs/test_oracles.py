@@ -10,6 +10,9 @@ import pytest
 import rasterio
 import tifffile
 
+from rasteret_refs_codecs.base import CodecError
+from rasteret_refs_codecs.fast import compile_decoder
+
 SIZES = [(1, 1, 1), (7, 5, 1), (16, 33, 3), (3, 8, 13), (64, 64, 4)]
 
 
@@ -123,8 +126,37 @@ def test_a_few_bytes_beyond_a_short_last_strip_are_ignored_but_no_row() -> None:
     strip = bytes(range(20))
     for excess in (0, 1, 7):
         assert codec.decode(strip + b"x" * excess).tobytes() == strip + bytes(20)
-    with pytest.raises(ValueError, match=r"expected 40 bytes or 20 \(last strip\), got 30"):
+    with pytest.raises(ValueError, match=r"expected 40 bytes for 4 rows or 20 \(last strip\), got 30"):
         codec.decode(strip + b"x" * 10)
+
+
+@pytest.mark.parametrize("short_rows", [0, 1])
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 7, 8, 11, 12, 13, 40])
+def test_lzw_gives_whole_chunks_or_short_last_strips_and_nothing_between(size: int, short_rows: int) -> None:
+    strip = bytes(range(size))
+    stream = imagecodecs.lzw_encode(strip)
+    codec = _codec("lzw", decoded_bytes=12, rows=3, short_rows=short_rows)
+    pad = {"id": "rasteret_refs.pad", "shape": [3, 4, 1], "short_rows": short_rows, "sample_bytes": 1}
+    decoder = compile_decoder([pad], codec.get_config(), "|u1", (3, 4))
+    out = np.full((3, 4), 99, np.uint8)
+    kept = 12 if size >= 12 else 4 if short_rows and 4 <= size < 8 else 0
+    if kept:
+        assert codec.decode(stream).tobytes() == strip[:kept]
+        decoder.decode_into(stream, out)
+        assert out.tobytes() == strip[:kept] + bytes(12 - kept)
+    else:
+        with pytest.raises(CodecError, match="the stream ends early"):
+            codec.decode(stream)
+        with pytest.raises(CodecError, match="expected 12 bytes for 3 rows"):
+            decoder.decode_into(stream, out)
+
+
+def test_lzw_of_sets_that_do_not_count_its_rows_leaves_that_to_what_follows() -> None:
+    codec = _codec("lzw", decoded_bytes=12)
+    for size in (1, 4, 12):
+        assert codec.decode(imagecodecs.lzw_encode(bytes(range(size)))).tobytes() == bytes(range(size))
+    with pytest.raises(CodecError, match="empty"):
+        codec.decode(imagecodecs.lzw_encode(b""))
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

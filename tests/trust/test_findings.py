@@ -4,7 +4,9 @@ import lzma
 import random
 import tracemalloc
 import zlib
+from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from rasteret_refs.errors import UnsupportedTiffError
 from rasteret_refs.virtual.codec_chain import codec_chain
 from rasteret_refs_codecs.base import CodecError
 from rasteret_refs_codecs.fast import compile_decoder
+from tests.codecs.goldens import GOLDENS
 from tests.tiff import builder
 from tests.tiff.reading import described
 from tests.trust.examine import examine
@@ -47,6 +50,13 @@ def test_damaged_streams_behind_another_codec_are_errors_of_ours(name: str) -> N
             decoder.decode_into(source.randbytes(source.randrange(1, 200)), np.empty((16, 16), np.uint8))
         except CodecError:
             continue
+
+
+@pytest.mark.parametrize("config", [golden.config for golden in GOLDENS if golden.name == "lzw"], ids=str)
+def test_lzw_streams_that_end_early_are_no_chunks(config: dict[str, Any]) -> None:
+    """After `clear` nothing whole follows: these bytes gave no pixels, and no error."""
+    with pytest.raises(CodecError, match="the stream ends early"):
+        numcodecs.get_codec(config).decode(bytes.fromhex("8030"))
 
 
 def _reversed(data: bytes) -> bytes:
