@@ -85,17 +85,17 @@ class _Budget:
 
     def __init__(self, limit: int) -> None:
         self._limit, self._used = limit, 0
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
 
     async def take(self, amount: int) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._used or self._used + amount <= self._limit)
-            self._used += amount
+        while self._used and self._used + amount > self._limit:
+            self._changed.clear()
+            await self._changed.wait()
+        self._used += amount
 
-    async def give_back(self, amount: int) -> None:
-        async with self._changed:
-            self._used -= amount
-            self._changed.notify_all()
+    def give_back(self, amount: int) -> None:
+        self._used -= amount
+        self._changed.set()
 
 
 class Reader:
@@ -216,8 +216,8 @@ class Reader:
         near += [(job, span) for url in wanted if self.objects.is_local(url) for span, job in wanted[url]]
         plans = tiles.fetches({url: spans for url, spans in wanted.items() if not self.objects.is_local(url)})
         budget, queue = _Budget(BYTES_IN_FLIGHT), iter(plans)
-        lanes = [self._lane(queue, budget) for _ in range(min(len(plans), REQUESTS_IN_FLIGHT))]
-        await _all([*self._near(near, keeps=keeps), *map(asyncio.ensure_future, lanes)])
+        lanes = [asyncio.ensure_future(self._lane(queue, budget)) for _ in range(min(len(plans), REQUESTS_IN_FLIGHT))]
+        await _all([*self._near(near, keeps=keeps), *self._prepared(plans), *lanes])
 
     def _keeps(self, jobs: Sequence[tiles.Job]) -> float:
         """Tell the share of a tile's rows from which on it is kept: any in a cache asked for, else by habit."""
@@ -249,6 +249,19 @@ class Reader:
         pool, loop = workers.decoders(), asyncio.get_running_loop()
         return [loop.run_in_executor(pool, drain) for _ in range(min(len(jobs), workers.cores()))]
 
+    @staticmethod
+    def _prepared(plans: Sequence[tiles.TileFetch]) -> list["asyncio.Future[None]"]:
+        """Compile decoders, and import what they need, while the first requests are under way."""
+        arrays = {id(job.array): job.array for plan in plans for job in plan.jobs}.values()
+
+        def compile_decoders() -> None:
+            for array in arrays:
+                array.decoder  # noqa: B018 - a cached property
+
+        if not arrays:
+            return []
+        return [asyncio.get_running_loop().run_in_executor(workers.decoders(), compile_decoders)]
+
     async def _located(self, jobs: Sequence[tiles.Job]) -> tuple[dict[str, list[Any]], tiles.Inlined]:
         by_array: defaultdict[int, list[tiles.Job]] = defaultdict(list)
         for job in jobs:
@@ -276,7 +289,7 @@ class Reader:
                 decodings = tiles.decodings(fetch.jobs, buffers)
                 await _all([loop.run_in_executor(pool, self._decode_all, part) for part in decodings])
             finally:
-                await budget.give_back(amount)
+                budget.give_back(amount)
 
     async def fetch(self, url: str, ranges: Sequence[ByteRange]) -> Sequence[Any]:
         """Fetch ranges of one object, through the disk cache where there is one.
