@@ -179,8 +179,13 @@ class Objects:
         """Tell whether an object is a file of this machine, which `read_now` can read."""
         return not is_url(url) or url.startswith("file:")
 
-    def read_now(self, url: str, start: int, stop: int, *, etag: str | None = None, size: int | None = None) -> bytes:
-        """Read bytes `[start, stop)` of a local file in the calling thread; parameters and errors as in `fetch`."""
+    def read_now(
+        self, url: str, start: int, stop: int, *, etag: str | None = None, size: int | None = None
+    ) -> memoryview:
+        """Read bytes `[start, stop)` of a local file in the calling thread; parameters and errors as in `fetch`.
+
+        The bytes stand there until the same thread reads again.
+        """
         if self._authorise is not None:
             self._authorise(url)
         data = read_range(local_path(url), start, stop, etag=etag, size=size)

@@ -1,12 +1,18 @@
 """Byte ranges of local files, read where they are needed: a thread that decodes a tile reads it first."""
 
 import os
+import threading
 
 from rasteret_refs.errors import AccessError, ChangedError, NotFoundError, ObjectError, ResponseError
 
+_LARGEST_HELD = 16 * 1024 * 1024
+"""Bytes that a thread keeps for reading into."""
 
-def read_range(path: str, start: int, stop: int, *, etag: str | None = None, size: int | None = None) -> bytes:
-    """Read bytes `[start, stop)` of a file.
+_own = threading.local()
+
+
+def read_range(path: str, start: int, stop: int, *, etag: str | None = None, size: int | None = None) -> memoryview:
+    """Read bytes `[start, stop)` of a file; they stand there until the same thread reads again.
 
     Parameters
     ----------
@@ -43,11 +49,17 @@ def read_range(path: str, start: int, stop: int, *, etag: str | None = None, siz
     return data
 
 
-def _read(descriptor: int, start: int, stop: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(descriptor, stop - start, start)
-    os.lseek(descriptor, start, os.SEEK_SET)
-    return os.read(descriptor, stop - start)
+def _read(descriptor: int, start: int, stop: int) -> memoryview:
+    """Read into memory that the thread holds: faulting fresh memory in takes longer than reading a tile into it."""
+    wanted = stop - start
+    if wanted > _LARGEST_HELD or not hasattr(os, "preadv"):
+        os.lseek(descriptor, start, os.SEEK_SET)
+        return memoryview(os.read(descriptor, wanted))
+    held: bytearray = getattr(_own, "held", bytearray())
+    if len(held) < wanted:
+        held = _own.held = bytearray(min(2 * wanted, _LARGEST_HELD))
+    view = memoryview(held)[:wanted]
+    return view[: os.preadv(descriptor, [view], start)].toreadonly()
 
 
 def _check_unchanged(path: str, status: os.stat_result, etag: str | None, size: int | None) -> None:

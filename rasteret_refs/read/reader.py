@@ -208,12 +208,16 @@ class Reader:
         """Fetch and decode tiles, and send their pixels to their places."""
         images = any(len(job.array.chunks) > 2 for job in jobs)  # noqa: PLR2004 - others are coordinates, inlined
         keeps = self._keeps(jobs) if images else Habit.ALL
-        if self.cache is not None:
-            jobs = [job for job in jobs if not self._from_cache(job)]
+        kept, jobs = self._cached(jobs)
+        if not jobs:
+            for job, tile in kept:
+                tiles.scatter(job, tile)
+            return
         (wanted, inlined), _ = await asyncio.gather(self._located(jobs), self._load_versions(needed=images))
         await self._load_versions(needed=bool(wanted))
         near: list[tuple[tiles.Job, Any]] = list(inlined.jobs.values())
         near += [(job, span) for url in wanted if self.objects.is_local(url) for span, job in wanted[url]]
+        near += kept  # last: threads that decode are not kept waiting for what is quickly copied
         plans = tiles.fetches({url: spans for url, spans in wanted.items() if not self.objects.is_local(url)})
         budget, queue = _Budget(BYTES_IN_FLIGHT), iter(plans)
         lanes = [asyncio.ensure_future(self._lane(queue, budget)) for _ in range(min(len(plans), REQUESTS_IN_FLIGHT))]
@@ -227,7 +231,7 @@ class Reader:
         return self._habit.begin(parts) if parts else Habit.NONE
 
     def _near(self, jobs: Sequence[tuple[tiles.Job, Any]], *, keeps: float) -> list["asyncio.Future[None]"]:
-        """Decode tiles at hand, inlined ones and those of local files: each thread reads what it decodes."""
+        """Deal with tiles at hand: inlined, cached, or in local files, of which each thread reads what it decodes."""
         failed = threading.Event()
         queue = iter(jobs)
 
@@ -236,6 +240,9 @@ class Reader:
                 if failed.is_set():
                     return
                 try:
+                    if isinstance(data, np.ndarray):
+                        tiles.scatter(job, data)
+                        continue
                     if isinstance(data, ByteRange):
                         version = self._version(job.url)
                         data = self.objects.read_now(  # noqa: PLW2901 - from place to bytes
@@ -335,7 +342,7 @@ class Reader:
         if self.cache is None or (self._habit is not None and not self._worth_keeping(job, keeps)):
             tiles.decode(job, data)
             return
-        tile = np.empty(job.array.chunks, dtype=job.array.dtype)
+        tile = tiles.kept_tile(job.array)
         tiles.decode_tile(job, data, tile, rows=None)
         tile.flags.writeable = False
         self.cache.put(job.array.path, job.number, tile)
@@ -347,12 +354,13 @@ class Reader:
             return False
         return len(job.array.chunks) > 2 and job.rows >= keeps * job.array.chunks[-2]  # noqa: PLR2004 - an image
 
-    def _from_cache(self, job: tiles.Job) -> bool:
-        tile = self.cache.get(job.array.path, job.number) if self.cache is not None else None
-        if tile is None:
-            return False
-        tiles.scatter(job, tile)
-        return True
+    def _cached(self, jobs: Sequence[tiles.Job]) -> tuple[list[tuple[tiles.Job, Any]], Sequence[tiles.Job]]:
+        """Part jobs into those whose decoded tile is kept, with it, and the others."""
+        if self.cache is None:
+            return [], jobs
+        tiles_kept = [(job, self.cache.get(job.array.path, job.number)) for job in jobs]
+        found = [(job, tile) for job, tile in tiles_kept if tile is not None]
+        return found, [job for job, tile in tiles_kept if tile is None]
 
 
 _readers: list["weakref.ReferenceType[Reader]"] = []
