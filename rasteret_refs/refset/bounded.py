@@ -51,30 +51,33 @@ def read_bounded(
     size = source.size()
     footer = read_footer(memoryview(source.read_buffer()))
     most = max(small, size * LARGEST_RATIO)
-    claimed = sum(column.stored + column.values * _VALUE for column in footer.columns.values())
-    if not 0 <= footer.rows <= rows or claimed > most:
+    held = sum(column.stored + column.values * max(column.width, _VALUE) for column in footer.columns)
+    if not 0 <= footer.rows <= rows or held > most:
         raise DamagedError(
-            f"expected at most {rows} rows and {most} decoded bytes of a file of {size}, got one that claims "
-            f"{footer.rows} rows and {claimed} bytes"
+            f"expected at most {rows} rows and {most} decoded bytes of a file of {size}, got one of "
+            f"{footer.rows} rows and {held} bytes"
         )
-    plain = {name: column for name, column in footer.columns.items() if name not in options.get("read_dictionary", ())}
-    doubtful = {name: column for name, column in plain.items() if column.values * column.stored > most}
+    once = options.get("read_dictionary", ())
+    doubtful = [c for c in footer.columns if c.is_text and not c.width and c.values * c.longest > most]
+    doubtful = [column for column in doubtful if column.prefixed or column.path not in once]
     if doubtful:
-        _measure(source, doubtful, footer.rows, most)
+        _measure(source, doubtful, most)
     return pq.ParquetFile(source, **options).read(columns=columns, use_threads=columns is None)
 
 
-def _measure(source: Any, doubtful: dict[str, Column], rows: int, most: int) -> None:
+def _measure(source: Any, doubtful: list[Column], most: int) -> None:
     """Decode columns whose values could repeat a long text without end, in forms that do not, and add them up."""
-    repeated = [name for name, column in doubtful.items() if not column.prefixed]
+    repeated = [column.path for column in doubtful if not column.prefixed]
     total = 0
     if repeated:
         table = pq.ParquetFile(source, read_dictionary=repeated).read(columns=repeated)
         total += sum(_decoded(column) for column in table.columns)
-    for name, column in doubtful.items():
-        if column.prefixed and total <= most:
-            a_row = max(column.stored * max(column.values // max(rows, 1), 1), 1)
-            for batch in pq.ParquetFile(source).iter_batches(max(SMALL // a_row, 1), columns=[name]):
+    for column in doubtful:
+        if column.prefixed and column.repeated:
+            # One row may hold them all, and pyarrow decodes whole rows. No writer of sets writes that.
+            total += column.values * column.longest
+        elif column.prefixed and total <= most:
+            for batch in pq.ParquetFile(source).iter_batches(max(SMALL // column.longest, 1), columns=[column.path]):
                 total += batch.nbytes
                 if total > most:
                     break
@@ -88,7 +91,7 @@ def _decoded(values: pa.ChunkedArray | pa.Array) -> int:
         return sum(_decoded(chunk) for chunk in values.chunks)
     if pa.types.is_struct(values.type):
         return sum(_decoded(values.field(number)) for number in range(values.type.num_fields))
-    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+    if isinstance(values, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):  # maps are lists too
         return _decoded(values.values)
     if not pa.types.is_dictionary(values.type):
         return 0

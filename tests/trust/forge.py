@@ -1,13 +1,16 @@
 """Sets as a stranger could make them: sealed without a flaw, and hostile in what they say."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from click.testing import CliRunner
 
 from rasteret_refs.cli import main
@@ -98,3 +101,19 @@ def reported(out: Path) -> list[dict[str, str]]:
     findings: list[dict[str, str]] = json.loads(told.output)["findings"]
     assert findings
     return findings
+
+
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    """Write a table as Parquet."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **{"compression": "zstd", "store_schema": False, **options})
+    return sink.getvalue()
+
+
+def resealed(base: Path, out: Path, name: str, data: bytes) -> Path:
+    """Copy a set with another file in the place of one, under a seal that fits."""
+    shutil.copytree(base, out)
+    seal = Seal.from_bytes((out / "refs.json").read_bytes(), str(out))
+    (out / name).write_bytes(data)
+    (out / "refs.json").write_bytes(replace(seal, files={**seal.files, name: FileHash.of(data)}).to_bytes())
+    return out

@@ -104,3 +104,51 @@ def with_a_far_ifd() -> bytes:
     found += bytes(len(found) % 2)
     found[4:8] = len(found).to_bytes(4, "little")
     return bytes(found + ifd)
+
+
+def test_an_object_that_lost_its_etag_is_taken_for_changed(scenes: Path, tmp_path: Path, server: Server) -> None:
+    """Equal size, no ETag any more: nothing was compared."""
+    data = (scenes / "s0.tif").read_bytes()
+    url = server.put("a.tif", data)
+    rr.build([url], tmp_path / "x.refs")
+    server.put("a.tif", data[:-50] + bytes(50))
+    server.fail("no_etag")
+    refs = rr.open(tmp_path / "x.refs")
+    with pytest.raises(ChangedError, match="no ETag"):
+        refs.to_xarray().image.values  # noqa: B018 - reading is what is tested
+    with pytest.raises(ChangedError):
+        refs.verify(sources=True)
+
+
+def test_without_etags_size_and_time_decide(scenes: Path, tmp_path: Path, server: Server) -> None:
+    data = (scenes / "s0.tif").read_bytes()
+    url = server.put("a.tif", data)
+    server.fail("no_etag", modified="Tue, 02 Jan 2024 00:00:00 GMT")
+    rr.build([url], tmp_path / "x.refs")
+    pixels = rr.open(tmp_path / "x.refs").to_xarray().image.values
+    assert pixels.any()
+    server.mend()
+    server.put("a.tif", data[:-50] + bytes(50))
+    server.fail("no_etag", modified="Wed, 03 Jan 2024 00:00:00 GMT")
+    refs = rr.open(tmp_path / "x.refs")
+    with pytest.raises(ChangedError):
+        refs.to_xarray().image.values  # noqa: B018 - reading is what is tested
+    with pytest.raises(ChangedError) as caught:
+        refs.verify(sources=True)
+    assert [problem.url for problem in caught.value.problems] == [url]
+
+
+def test_weak_etags_are_compared_by_us(scenes: Path, tmp_path: Path, server: Server) -> None:
+    """`If-Match` never fits a weak ETag: it is not sent, and the answer's is compared."""
+    data = (scenes / "s0.tif").read_bytes()
+    url = server.put("a.tif", data)
+    server.fail("weak_etag")
+    rr.build([url], tmp_path / "x.refs")
+    refs = rr.open(tmp_path / "x.refs")
+    assert refs.to_xarray().image.values.any()
+    assert refs.verify(sources=True).objects == 1
+    server.put("a.tif", data[:-50] + bytes(50))
+    with pytest.raises(ChangedError, match="ETag W/"):
+        rr.open(tmp_path / "x.refs").to_xarray().image.values  # noqa: B018 - reading is what is tested
+    with pytest.raises(ChangedError):
+        refs.verify(sources=True)

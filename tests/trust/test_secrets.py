@@ -1,9 +1,12 @@
 """Secrets given for reading: none of them in any file that is written, whatever happens."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 import rasteret_refs as rr
@@ -80,3 +83,15 @@ def test_secrets_of_storage_options_reach_neither_files_nor_messages(served: Ser
     assert files > 5
     assert not found, found
     assert not any(canary in repr(refs) for canary in CANARIES)
+
+
+def test_pickles_hold_no_more_than_what_the_caller_gave(
+    served: Server, tmp_path: Path, pixels: npt.NDArray[Any]
+) -> None:
+    """Workers need the options for storage; tokens that were fetched with them stay behind."""
+    rr.build([f"{served.url}s{number}.tif" for number in range(3)], tmp_path / "x.refs")
+    refs = rr.open(tmp_path / "x.refs", storage={served.url: {"timeout": 5}})
+    np.testing.assert_array_equal(refs.to_xarray().image.values, pixels)
+    for what in (refs.reader, refs.refset, refs.to_xarray(chunks={})):
+        text = pickle.dumps(what)
+        assert not any(mark in text.lower() for mark in (b"token", b"secret", b"password", b"sig=", b"x-amz"))
