@@ -294,7 +294,10 @@ class Reader:
             try:
                 buffers = await self.fetch(fetch.url, fetch.ranges)
                 decodings = tiles.decodings(fetch.jobs, buffers)
-                await _all([loop.run_in_executor(pool, self._decode_all, part) for part in decodings])
+                if len(decodings) == 1:
+                    await loop.run_in_executor(pool, self._decode_all, decodings[0])
+                else:
+                    await _all([loop.run_in_executor(pool, self._decode_all, part) for part in decodings])
             finally:
                 budget.give_back(amount)
 
@@ -306,7 +309,8 @@ class Reader:
         ChangedError
             The object is no longer the one that was indexed.
         """
-        await self._load_versions(needed=True)
+        if self.versions is not None and not self.versions.is_loaded:
+            await self._load_versions(needed=True)
         version = self._version(url)
         if self.disk_cache is None:
             return await self.objects.ranges(url, ranges, **version)

@@ -61,7 +61,11 @@ def windows(scenario: Scenario) -> list[tuple[int, int, int, int, int]]:
         count = scenario.scenes * scenario.chips
         picks = zip(random.integers(0, scenario.scenes, count), random.integers(0, edge, (count, 2)), strict=True)
         return [(int(scene), int(row), int(column), scenario.chip, scenario.chip) for scene, (row, column) in picks]
-    corners = random.integers(0, edge, (scenario.chips, 2))
+    if scenario.within:
+        tiles = random.integers(0, scenario.size // scenario.tile, (scenario.chips, 2))
+        corners = tiles * scenario.tile + random.integers(0, scenario.tile - scenario.chip + 1, (scenario.chips, 2))
+    else:
+        corners = random.integers(0, edge, (scenario.chips, 2))
     return [
         (scene, int(row), int(column), scenario.chip, scenario.chip)
         for scene in range(scenario.scenes)

@@ -37,6 +37,8 @@ class Scenario:
     predictor: int = 2
     batch: int = 0
     """Windows of one read; 0: all at once."""
+    within: bool = False
+    """Each window lies within one tile, as chips cut along a grid do; else at a place drawn anywhere."""
     random: bool = False
     """Windows of all scenes at random places, instead of the same ones over each."""
     peers: tuple[str, ...] = HTTP_PEERS
@@ -67,7 +69,19 @@ SCENARIOS = (
     ),
     Scenario(
         name="chips_200x1",
-        title="200 scenes × 1 chip of 128², 256-px tiles, 100 ms",
+        title="200 scenes × 1 chip of 128², within one 256-px tile, 100 ms",
+        scenes=200,
+        size=2048,
+        tile=256,
+        chips=1,
+        chip=128,
+        delay=0.1,
+        within=True,
+        slow=("rasterio_one",),
+    ),
+    Scenario(
+        name="chips_200x1_across",
+        title="200 scenes × 1 chip of 128², across two rows of 256-px tiles, 100 ms",
         scenes=200,
         size=2048,
         tile=256,
