@@ -150,25 +150,25 @@ def _write_coordinates(successor: Successor, ids: pa.Array, columns: Mapping[str
     values = {name: coordinate_values(column) for name, column in columns.items()}
     groups: list[VirtualGroup] = []
     of_grid: dict[tuple[str, int], list[CoordinateArray]] = {}
-    for key, document in sealed.documents.items():
+    for key, document in sealed.stored.items():
         path, _, leaf = key.rpartition("/")
         group, _, name = path.rpartition("/")
         if leaf != ".zarray" or name != "id" or not group:
             continue
         grid = (group.rpartition("/")[0], document["shape"][0])
-        axis = sealed.documents[f"{path}/.zattrs"]["_ARRAY_DIMENSIONS"][0]
+        axis = sealed.stored[f"{path}/.zattrs"]["_ARRAY_DIMENSIONS"][0]
         if grid not in of_grid:  # resolutions of a grid share their scenes
             known = pc.index_in(pa.array(stored_values(sealed, path).tolist(), pa.string()), ids)
             at = known.fill_null(-1).to_numpy(zero_copy_only=False)
             of_grid[grid] = [
-                scene_coordinate(label, _at(whole, at), _width(sealed.documents, group, label), axis=axis)
+                scene_coordinate(label, _at(whole, at), _width(sealed.stored, group, label), axis=axis)
                 for label, whole in values.items()
                 if whole is not None
             ]
         groups.append(
             VirtualGroup(
                 path=group,
-                attributes=sealed.documents.get(f"{group}/.zattrs", {}),
+                attributes=sealed.stored.get(f"{group}/.zattrs", {}),
                 coordinates=tuple(of_grid[grid]),
             )
         )
@@ -191,7 +191,7 @@ def _width(documents: Mapping[str, Any], group: str, label: str) -> int:
 
 def _list(successor: Successor, names: Mapping[str, tuple[str, ...]]) -> None:
     """Name each group's new coordinates in the `coordinates` attribute of its arrays."""
-    for key, attributes in successor.sealed.documents.items():
+    for key, attributes in successor.sealed.stored.items():
         path, _, leaf = key.rpartition("/")
         new = names.get(path.rpartition("/")[0])
         if leaf == ".zattrs" and new and "coordinates" in attributes:

@@ -58,7 +58,7 @@ DROPPED: Final = "refs:dropped"
 """Column that marks dropped scenes; there only once a scene was dropped. Their place on the scene axis stays."""
 
 ROW_GROUP: Final = 10_000
-COMPRESSION_LEVEL: Final = 12
+COMPRESSION_LEVEL: Final = 19
 """Every append writes the whole table anew, so its size counts; it is small, so the time does not."""
 
 

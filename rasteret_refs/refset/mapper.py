@@ -66,7 +66,7 @@ class SealedReferenceMapper(LazyReferenceMapper):  # type: ignore[misc]
             As `Seal.from_bytes` and the hash of `.zmetadata` say.
         """
         sealed = SealedSet.open(self.files)
-        self.__dict__["_items"] = {".zmetadata": sealed.zmetadata}
+        self.__dict__["_items"] = {".zmetadata": _consolidated(sealed)}
         self.__dict__["record_size"] = sealed.record_size
         self.__dict__["_children"] = _children(sealed.documents)
         self.__dict__["sealed"] = sealed
@@ -174,6 +174,13 @@ class SealedReferenceMapper(LazyReferenceMapper):  # type: ignore[misc]
 
     def __delitem__(self, key: str) -> NoReturn:
         raise RefsetError(f"{self.root}: expected only reads, got an attempt to delete {key}")
+
+
+def _consolidated(sealed: SealedSet) -> bytes:
+    """Return `.zmetadata` as it stands, or with the coordinates that are not stored."""
+    if sealed.documents is sealed.stored:
+        return sealed.zmetadata
+    return json.dumps({"metadata": sealed.documents, "record_size": sealed.record_size}).encode()
 
 
 def _is_file(path: str) -> bool:

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final, Self
 
 import pyarrow as pa
 
 from rasteret_refs.errors import DamagedError, NotFoundError, ObjectError, RefsetError
+from rasteret_refs.refset.derived import Derived, derived_coordinates, derived_table
 from rasteret_refs.refset.documents import check_documents
 from rasteret_refs.refset.files import SetFiles
 from rasteret_refs.refset.layout import SEAL, ZMETADATA, record_name
@@ -51,11 +53,20 @@ class SealedSet:
         self.seal = seal
         self.digest = digest
         self.zmetadata = zmetadata
-        self.documents: Mapping[str, Any] = documents
-        """Zarr v2 metadata documents by key."""
+        self.stored: Mapping[str, Any] = documents
+        """Zarr v2 metadata documents by key, as `.zmetadata` has them."""
         self.record_size = record_size
         """References a full record file."""
         self._current = seal
+
+    @property
+    def documents(self) -> Mapping[str, Any]:
+        """Zarr v2 metadata documents by key, those of coordinates that are not stored among them (`derived`)."""
+        return self._derived[0]
+
+    @cached_property
+    def _derived(self) -> tuple[Mapping[str, Any], Mapping[str, Derived]]:
+        return derived_coordinates(self.stored)
 
     @classmethod
     def open(cls, files: SetFiles, *, sha256: str | None = None) -> Self:
@@ -91,7 +102,7 @@ class SealedSet:
                     raise
                 continue
             found = cls(files, seal, digest, zmetadata)
-            check_documents(found.documents, seal, files.location)
+            check_documents(found.stored, seal, files.location)
             return found
         raise DamagedError(
             f"{files.location}: expected a set that stays for an instant, got {ATTEMPTS} states in a row"
@@ -120,6 +131,9 @@ class SealedSet:
         DamagedError
             Missing, altered, not in the seal, or not a record file.
         """
+        made_from = self._derived[1].get(path)
+        if made_from is not None:
+            return derived_table(self, made_from, number)
         name = record_name(path, number)
         data = self._verified(name, lambda seal: dict(enumerate(seal.records.get(path, ()))).get(number))
         try:

@@ -69,7 +69,7 @@ class Successor:
         self.directory = directory
         self.sealed = SealedSet.open(LocalFiles(str(base)))
         self.seal = self.sealed.seal
-        self._documents = dict(self.sealed.documents)
+        self._documents = dict(self.sealed.stored)
         self._records = dict(self.seal.records)
         self._files = dict(self.seal.files)
         self._written: set[str] = set()

@@ -1,7 +1,7 @@
 """Saving a view: a set of its own with only the view's scenes; references are copied, nothing is requested."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from rasteret_refs.refset.sealed import SealedSet
 from rasteret_refs.refset.views import View, grid_of
 from rasteret_refs.refset.write import write_reference_set
 from rasteret_refs.virtual.coordinates import scene_coordinate
+from rasteret_refs.virtual.sparing import leaves_out, without_repeated
 from rasteret_refs.virtual.values import (
     ChunkManifest,
     CodecChain,
@@ -64,7 +65,9 @@ def save_view(view: View, out: str | os.PathLike[str], *, overwrite: bool = Fals
         raise QueryError("expected scenes to save, got a view without any")
     sealed = view.refset.sealed
     grids = _axes(view, sealed)
-    groups = _groups(sealed, view, grids)
+    groups: Sequence[VirtualGroup] = tuple(_groups(sealed, view, grids))
+    if groups and leaves_out(groups[0].attributes):
+        groups = without_repeated(groups)
     table = _renumbered(view.table, grids)
     plan = ReferenceSetPlan(groups=tuple(groups), placements=(), layout=sealed.seal.layout)
     recipe = {**sealed.seal.recipe, **view.record}

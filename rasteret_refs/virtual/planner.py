@@ -15,6 +15,7 @@ from rasteret_refs.virtual.layers import Descriptions, Layer, take_apart
 from rasteret_refs.virtual.names import RESERVED_IN_STACKS, name_problem
 from rasteret_refs.virtual.profiles import Profiles
 from rasteret_refs.virtual.slots import Slot, choose_layout, choose_tolerance, grid_slots, stack_slots
+from rasteret_refs.virtual.sparing import leaves_out, repeats_too_much, without_repeated
 from rasteret_refs.virtual.validate import check_group
 from rasteret_refs.virtual.values import Placement, PlannedScene, ReferenceSetPlan, VirtualGroup
 
@@ -107,6 +108,8 @@ def plan(
     mark: dict[str, Any] = {"layout": layout, "axis": axis, "tolerance": float(tolerance)}
     root: dict[str, Any] = dict(existing.groups[""].attributes) if existing is not None else {MARK: mark}
     groups, placements = _assembled(slots, batch, root)
+    if layout == "stack" and (leaves_out(root) if existing is not None else repeats_too_much(groups)):
+        groups = without_repeated(groups)
     return ReferenceSetPlan(groups=groups, placements=placements, layout=layout, refused=tuple(refused))
 
 
