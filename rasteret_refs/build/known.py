@@ -12,6 +12,7 @@ from rasteret_refs.build.duplicates import DUPLICATE_OF
 from rasteret_refs.build.scan import ScannedScene
 from rasteret_refs.build.scene import Scene
 from rasteret_refs.objects.location import canonical
+from rasteret_refs.refset.geoparquet import PAGE
 
 type Objects = dict[str, tuple[str, str | None, int | None]]
 """Asset → URL, ETag, bytes."""
@@ -110,6 +111,8 @@ def _objects(table: pa.Table) -> list[Objects]:
     for number in range(assets.type.num_fields):
         name = assets.type.field(number).name
         asset = pc.struct_field(assets, [number])
+        if asset.type.get_field_index(PAGE) >= 0:  # a further page of an asset, not one of its own
+            asset = pc.if_else(pc.is_null(pc.struct_field(asset, PAGE)), asset, pa.scalar(None, asset.type))
         parts = [pc.struct_field(asset, field).to_pylist() for field in ("href", "refs:etag", "refs:size")]
         for row, (href, etag, size) in enumerate(zip(*parts, strict=True)):
             if href is not None:

@@ -94,13 +94,13 @@ def scenes_of(table: pa.Table) -> Iterator[Scene]:
     table
         As `geoparquet.scene_table` makes it; more columns become properties.
     """
-    from rasteret_refs.refset.geoparquet import ASSET_FIELDS, RESERVED
+    from rasteret_refs.refset.geoparquet import ASSET_FIELDS, PAGE, RESERVED
 
     own = [name for name in table.column_names if name not in RESERVED]
     for row in table.to_pylist():
         assets = []
         for name, asset in row["assets"].items():
-            if asset is None:
+            if asset is None or asset.get(PAGE) is not None:  # a page comes with the file that it stands in
                 continue
             stac = {key: value for key, value in asset.items() if key not in ASSET_FIELDS.names and value is not None}
             assets.append(Asset(name=name, href=asset["href"], properties=stac))

@@ -1,6 +1,7 @@
 """The steps that building and appending share: scan, give every scene its id and place in time, plan, make rows."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC
@@ -16,9 +17,10 @@ from rasteret_refs.build.scan import OnError, ScannedScene, scan
 from rasteret_refs.build.scene import Scene, SceneFailure
 from rasteret_refs.errors import BuildError, SourceError, UnsupportedTiffError
 from rasteret_refs.objects.client import Objects
+from rasteret_refs.refset.geoparquet import PAGE
 from rasteret_refs.virtual.existing import ExistingLayout
 from rasteret_refs.virtual.layers import Descriptions
-from rasteret_refs.virtual.values import PlannedScene, ReferenceSetPlan
+from rasteret_refs.virtual.values import PlannedScene, ReferenceSetPlan, SceneAsset
 
 type Axis = Literal["time", "scene"]
 type Layout = Literal["auto", "grids", "stack"]
@@ -145,7 +147,8 @@ def scene_rows(found: Scanned, plan: ReferenceSetPlan) -> pa.Table:
     order = {placement.scene_id: placement.index for placement in plan.placements}
     without = [entry for entry in found.scenes if entry.scene.geometry is None]
     outlines = dict(zip([entry.scene.id for entry in without], footprints([e.assets for e in without]), strict=True))
-    records = [_record(entry, entry.scene.geometry or outlines[entry.scene.id]) for entry in found.scenes]
+    placed = {(placement.scene_id, placement.asset) for placement in plan.placements}
+    records = [_record(entry, entry.scene.geometry or outlines[entry.scene.id], placed) for entry in found.scenes]
     records.sort(key=lambda record: (order[record["id"]], record["id"]))
     return scene_table(records, placements=plan.placements)
 
@@ -176,8 +179,8 @@ def time_of(scene: Scene) -> np.datetime64 | None:
     return None if moment is None else np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
 
 
-def _record(entry: ScannedScene, geometry: bytes | None) -> Mapping[str, Any]:
-    """One scene as `scene_table` wants it."""
+def _record(entry: ScannedScene, geometry: bytes | None, placed: AbstractSet[tuple[str, str]]) -> Mapping[str, Any]:
+    """One scene as `scene_table` wants it; further pages of its files are assets of their own, as their arrays are."""
     scene = entry.scene
     stac = {asset.name: asset.properties for asset in scene.assets}
     return {
@@ -189,16 +192,32 @@ def _record(entry: ScannedScene, geometry: bytes | None) -> Mapping[str, Any]:
         "collection": scene.collection,
         "properties": scene.properties,
         "assets": {
-            asset.name: {
-                "href": asset.url,
-                "size": asset.size,
-                "etag": asset.etag,
-                "last_modified": asset.last_modified,
-                "properties": stac.get(asset.name, {}),
-            }
-            for asset in entry.assets
+            **{asset.name: _object(asset, stac.get(asset.name, {})) for asset in entry.assets},
+            **{
+                name: _object(asset, {PAGE: page})
+                for asset in entry.assets
+                for name, page in _further_pages(asset)
+                if (scene.id, name) in placed
+            },
         },
     }
+
+
+def _object(asset: SceneAsset, properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "href": asset.url,
+        "size": asset.size,
+        "etag": asset.etag,
+        "last_modified": asset.last_modified,
+        "properties": properties,
+    }
+
+
+def _further_pages(asset: SceneAsset) -> Iterator[tuple[str, int]]:
+    """Name and number of each further full-resolution page; the first, which is the asset itself, is number 0."""
+    for pyramid in asset.pyramids[1:]:
+        number = pyramid.name.removeprefix("image_")
+        yield f"{asset.name}_{number}", int(number)
 
 
 def _nothing_left(failures: Sequence[SceneFailure]) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from rasteret_refs.build.scan import ScannedScene
 from rasteret_refs.build.scene import Scene
 from rasteret_refs.build.steps import Scanned
+from rasteret_refs.refset.geoparquet import PAGE
 from rasteret_refs.tiff.values import ImageDescription, Planar, Role, SampleFormat, TiffImage
 from rasteret_refs.virtual.arrays import VARIANT
 from rasteret_refs.virtual.existing import MARK, ExistingArray, ExistingGroup, ExistingLayout, existing_layout
@@ -125,7 +126,7 @@ def _unread(path: str) -> npt.NDArray[Any]:
 def _rows(table: pa.Table) -> Iterable[tuple[str, dict[str, dict[str, Any]]]]:
     """Give each scene's id and its assets as the scene table has them."""
     for scene, assets in zip(table["id"].to_pylist(), table["assets"].to_pylist(), strict=True):
-        yield scene, {name: asset for name, asset in assets.items() if asset is not None}
+        yield scene, {name: asset for name, asset in assets.items() if asset is not None and asset.get(PAGE) is None}
 
 
 def _grids(refset: "OpenedRefset", layout: ExistingLayout) -> Iterable[tuple[str, _Grid]]:

@@ -54,6 +54,9 @@ FAILURES_SCHEMA: Final = pa.schema([
 ])  # fmt: skip
 """Columns of `failures.parquet`; `error` is the class's name."""
 
+PAGE: Final = "refs:page"
+"""Field of assets that are further full-resolution pages of another asset's file: the page's number, from 1 on."""
+
 DROPPED: Final = "refs:dropped"
 """Column that marks dropped scenes; there only once a scene was dropped. Their place on the scene axis stays."""
 
