@@ -16,9 +16,10 @@ from rasteret_refs.read.clip import Clip
 from rasteret_refs.read.images import Image, Level, holds
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.reader import Reader, Window
-from rasteret_refs.read.resample import Placement, place, warp, warp_around
+from rasteret_refs.read.resample import warp, warp_around
 from rasteret_refs.read.shared import SharedWindows
 from rasteret_refs.read.target import Grid
+from rasteret_refs.read.ways import Placement, Ways
 
 BATCH_BYTES = 256 * 1024 * 1024
 """Source pixels held at once while slots are merged."""
@@ -56,6 +57,27 @@ class Recipe:
         """(slots, bands, rows, columns), without bands where there is no such axis."""
         lead = () if self.bands is None else (len(self.bands),)
         return len(self.slots), *lead, self.target.height, self.target.width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Wanted:
+    """A window of the target, of some bands, and how images get there."""
+
+    rows: slice
+    columns: slice
+    bands: tuple[int, ...] | None
+    ways: Ways
+    ways_of_masks: Ways
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """Shape before rows and columns."""
+        return () if self.bands is None else (len(self.bands),)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """([bands,] rows, columns)."""
+        return *self.lead, self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,17 +154,18 @@ class MosaicArray(BackendArray):
     ) -> npt.NDArray[Any]:
         """Read a window of some slots."""
         recipe = self.recipe
-        target = recipe.target.window(rows, columns)
-        lead = () if bands is None else (len(bands),)
-        out = np.empty((len(slots), *lead, target.height, target.width), dtype=recipe.dtype)
+        ways = Ways(recipe.target, recipe.resampling, self._present)
+        ways_of_masks = ways if recipe.resampling == "nearest" else Ways(recipe.target, "nearest", self._present)
+        wanted = _Wanted(rows=rows, columns=columns, bands=bands, ways=ways, ways_of_masks=ways_of_masks)
+        out = np.empty((len(slots), *wanted.shape), dtype=recipe.dtype)
         if out.size == 0:
             return out
-        outside = recipe.clip.outside(target) if recipe.clip is not None else None
+        outside = recipe.clip.outside(recipe.target.window(rows, columns)) if recipe.clip is not None else None
         if outside is not None and outside.all():
             out[...] = recipe.fill
             return out
-        for batch in self._batches(slots, target, bands):
-            self._read_batch(batch, out, target, bands)
+        for batch in self._batches(slots, wanted):
+            self._read_batch(batch, out, wanted)
         if outside is not None:
             out[..., outside] = recipe.fill
         return out
@@ -150,20 +173,18 @@ class MosaicArray(BackendArray):
     def _present(self, level: Level, index: int) -> bool:
         return holds(self.reader, level, index)
 
-    def _batches(
-        self, slots: Sequence[int], target: Grid, bands: tuple[int, ...] | None
-    ) -> Iterator[list[tuple[int, list[_Part]]]]:
+    def _batches(self, slots: Sequence[int], wanted: _Wanted) -> Iterator[list[tuple[int, list[_Part]]]]:
         """Plan slots, and group them so that what is read at once stays within bounds."""
         batch: list[tuple[int, list[_Part]]] = []
         held = 0
         for position, slot in enumerate(slots):
             parts = []
             for layer in self.recipe.slots[slot]:
-                placement = place(layer.image, target, self.recipe.resampling, self._present)
+                placement = wanted.ways.place(layer.image, wanted.rows, wanted.columns)
                 if placement is not None:
                     parts.append(_Part(layer, placement))
-            pixels = sum(math.prod(_size(part.placement)) for part in parts)
-            size = pixels * self.dtype.itemsize * len(bands or (0,))
+            pixels = sum(math.prod(part.placement.size) for part in parts)
+            size = pixels * self.dtype.itemsize * math.prod(wanted.lead)
             if batch and held + size > BATCH_BYTES:
                 yield batch
                 batch, held = [], 0
@@ -172,9 +193,7 @@ class MosaicArray(BackendArray):
         if batch:
             yield batch
 
-    def _read_batch(
-        self, batch: list[tuple[int, list[_Part]]], out: npt.NDArray[Any], target: Grid, bands: tuple[int, ...] | None
-    ) -> None:
+    def _read_batch(self, batch: list[tuple[int, list[_Part]]], out: npt.NDArray[Any], wanted: _Wanted) -> None:
         windows: list[Window] = []
         merged: list[tuple[int, list[_Source]]] = []
         mine: list[_Hiding] = []
@@ -182,9 +201,9 @@ class MosaicArray(BackendArray):
         try:
             for position, parts in batch:
                 if len(parts) == 1 and self._moves_only(parts[0]):
-                    windows.append(self._direct(parts[0], out[position], bands))
+                    windows.append(self._direct(parts[0], out[position], wanted))
                 else:
-                    merged.append((position, [self._source(part, target, bands, windows, mine) for part in parts]))
+                    merged.append((position, [self._source(part, wanted, windows, mine) for part in parts]))
             self.reader.read_many(windows)
             while shared is not None and mine:
                 shared.give(mine[-1].name, mine[-1].pixels)
@@ -197,7 +216,7 @@ class MosaicArray(BackendArray):
 
         def merge(entry: tuple[int, list[_Source]]) -> None:
             position, sources = entry
-            self._merge(sources, out[position], target)
+            self._merge(sources, out[position], wanted)
 
         list(workers.loaders().map(merge, merged))
 
@@ -218,7 +237,7 @@ class MosaicArray(BackendArray):
         """Tell whether pixels can be decoded straight into the result."""
         image, placement = part.layer.image, part.placement
         return (
-            not placement.warped
+            placement.course is None
             and not part.layer.masks
             and placement.level.mask is None
             and not self.recipe.scale
@@ -230,39 +249,34 @@ class MosaicArray(BackendArray):
         """Tell whether pixels of an image without nodata are right as they stand: NaN must mean no data here too."""
         return self.dtype.kind != "f" or bool(np.isnan(self.recipe.fill))
 
-    def _direct(self, part: _Part, out: npt.NDArray[Any], bands: tuple[int, ...] | None) -> Window:
+    def _direct(self, part: _Part, out: npt.NDArray[Any], wanted: _Wanted) -> Window:
         placement = part.placement
-        rows, columns = placement.target_rows, placement.target_columns
+        rows, columns = placement.within(wanted.rows, wanted.columns)
         out[..., : rows.start, :] = self.recipe.fill
         out[..., rows.stop :, :] = self.recipe.fill
         out[..., rows, : columns.start] = self.recipe.fill
         out[..., rows, columns.stop :] = self.recipe.fill
-        return _window(placement.level.array, part.layer.image.index, bands, placement, out[..., rows, columns])
+        return _window(placement.level.array, part.layer.image.index, wanted.bands, placement, out[..., rows, columns])
 
-    def _source(
-        self, part: _Part, target: Grid, bands: tuple[int, ...] | None, windows: list[Window], mine: list[_Hiding]
-    ) -> _Source:
+    def _source(self, part: _Part, wanted: _Wanted, windows: list[Window], mine: list[_Hiding]) -> _Source:
         """Make the arrays for a part's pixels, its internal mask and its mask assets; ask for what goes there."""
         placement, index = part.placement, part.layer.image.index
-        size = _size(placement)
-        lead = () if bands is None else (len(bands),)
-        pixels = np.empty((*lead, *size), dtype=placement.level.array.dtype)
-        windows.append(_window(placement.level.array, index, bands, placement, pixels))
+        pixels = np.empty((*wanted.lead, *placement.size), dtype=placement.level.array.dtype)
+        windows.append(_window(placement.level.array, index, wanted.bands, placement, pixels))
         valid = None
         if placement.level.mask is not None:
-            valid = np.empty(size, dtype=placement.level.mask.dtype)
+            valid = np.empty(placement.size, dtype=placement.level.mask.dtype)
             windows.append(_window(placement.level.mask, index, None, placement, valid))
-        hiding = tuple(self._hiding(part, target, windows, mine))
+        hiding = tuple(self._hiding(part, wanted, windows, mine))
         return _Source(part=part, pixels=pixels, valid=valid, hiding=hiding)
 
-    def _hiding(self, part: _Part, target: Grid, windows: list[Window], mine: list[_Hiding]) -> Iterator[_Hiding]:
+    def _hiding(self, part: _Part, wanted: _Wanted, windows: list[Window], mine: list[_Hiding]) -> Iterator[_Hiding]:
         """Find the windows of mask assets over a part: those at hand, those on their way, and those to ask for."""
-        there = target.window(part.placement.target_rows, part.placement.target_columns)
         for mask, image in part.layer.masks:
-            where = place(image, there, "nearest", self._present)
+            where = wanted.ways_of_masks.place(image, part.placement.target_rows, part.placement.target_columns)
             if where is None:
                 continue
-            hiding = _Hiding(mask, image, where, np.empty(_size(where), dtype=where.level.array.dtype))
+            hiding = _Hiding(mask, image, where, np.empty(where.size, dtype=where.level.array.dtype))
             known = self.recipe.shared.ask(hiding.name) if self.recipe.shared is not None else None
             if known is None:
                 mine.append(hiding)
@@ -273,41 +287,41 @@ class MosaicArray(BackendArray):
                 hiding.pixels = known
             yield hiding
 
-    def _merge(self, sources: list[_Source], out: npt.NDArray[Any], target: Grid) -> None:
+    def _merge(self, sources: list[_Source], out: npt.NDArray[Any], wanted: _Wanted) -> None:
         out[...] = self.recipe.fill
         empty = np.ones(out.shape, dtype=bool)
         for source in sources:
-            rows, columns = source.part.placement.target_rows, source.part.placement.target_columns
+            rows, columns = source.part.placement.within(wanted.rows, wanted.columns)
             if not empty[..., rows, columns].any():
                 continue  # hidden altogether: nothing to warp
-            pixels, valid = self._on_target(source, target)
+            pixels, valid = self._on_target(source)
             todo = empty[..., rows, columns] & valid
             values = self._converted(pixels, source.part.layer.image)
             np.copyto(out[..., rows, columns], values, where=todo, casting="unsafe")
             empty[..., rows, columns] &= ~valid
 
-    def _on_target(self, source: _Source, target: Grid) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    def _on_target(self, source: _Source) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Bring a part onto its target window; tell which of its pixels count."""
         placement, nodata = source.part.placement, source.part.layer.image.nodata
-        if placement.warped:
-            pixels, covered = self._warped(source, target)
+        if placement.course is not None:
+            pixels, covered = self._warped(source)
         else:
             pixels, covered = source.pixels, None if source.valid is None else source.valid != 0
         valid = _has_data(pixels, nodata)
         if covered is not None:
             valid = valid & covered
-        window = target.window(placement.target_rows, placement.target_columns)
         for hiding in source.hiding:
             where, values = hiding.placement, hiding.pixels
-            if where.warped:
-                values = warp(values, where, window, resampling="nearest", nodata=None, fill=0)
-            valid[..., where.target_rows, where.target_columns] &= ~hiding.mask.hidden(values)
+            if where.course is not None:
+                values = warp(values, where, self.recipe.target, resampling="nearest", nodata=None, fill=0)
+            rows, columns = where.within(placement.target_rows, placement.target_columns)
+            valid[..., rows, columns] &= ~hiding.mask.hidden(values)
         return pixels, valid
 
-    def _warped(self, source: _Source, target: Grid) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    def _warped(self, source: _Source) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
         """Resample a part; tell where it reaches, if its values do not."""
         placement, nodata, pixels = source.part.placement, source.part.layer.image.nodata, source.pixels
-        method = self.recipe.resampling
+        method, target = self.recipe.resampling, self.recipe.target
         if nodata is None and pixels.dtype.kind == "f":
             nodata = float("nan")
         covered = None
@@ -331,11 +345,6 @@ class MosaicArray(BackendArray):
         if image.signed_square:
             scaled = np.copysign(scaled * scaled, scaled)
         return scaled + offset
-
-
-def _size(placement: Placement) -> tuple[int, int]:
-    rows, columns = placement.rows, placement.columns
-    return rows.stop - rows.start, columns.stop - columns.start
 
 
 def _window(

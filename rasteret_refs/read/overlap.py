@@ -19,6 +19,10 @@ _FEWEST, _MOST = 16, 256
 _TURN = 360.0
 _CLOSE = 1e-6
 """Pixels: grids that only touch do not meet."""
+_SAMPLES = 21
+"""Points along an edge."""
+_NEAR = 0.05
+"""Of a whole number."""
 _POLES = (90.0, -90.0)
 
 
@@ -35,25 +39,49 @@ class Overlap:
     """Source pixels for one target pixel, along the axis where they are fewer."""
 
 
-def overlap(source: Grid, target: Grid, reach: float) -> Overlap | None:
+def overlap(source: Grid, target: Grid, reach: float, *, least: float = 1.0) -> Overlap | None:
     """Find the windows in which two grids lie over one another; None where they do not.
 
     Parameters
     ----------
     reach
         How many pixels a resampling looks around, at equal resolution. Where the source is finer it looks further.
+    least
+        Source pixels for one target pixel that are reckoned with at least.
     """
     there = _window(source, target, 1.0)
     if there is None:
         return None
     part = target.window(*there)
     along = _steps(part, source)
-    back = _window(part, source, reach * max(1.0, *along) + 1.0)
+    back = _window(part, source, reach * max(least, *along) + 1.0)
     if back is None:
         return None
     return Overlap(
         rows=back[0], columns=back[1], target_rows=there[0], target_columns=there[1], shrink=max(min(along), 0.0)
     )
+
+
+def spacing(source: Grid, target: Grid) -> tuple[float, float]:
+    """Tell how many source pixels one target pixel is given, along the source's columns and rows, over all of a target.
+
+    As GDAL reckons how wide its kernels are to be: from 21 points along each edge, 1 where the source is coarser, whole
+    numbers where they are near.
+    https://github.com/OSGeo/gdal/blob/v3.12.2/alg/gdalwarpkernel.cpp (PerformWarp)
+    """
+    at = np.linspace(0, 1, _SAMPLES)
+    zeros, ones = np.zeros_like(at), np.ones_like(at)
+    across, down = np.concatenate([at, at, zeros, ones]), np.concatenate([zeros, ones, at, at])
+    columns, rows = _into((across * target.width, down * target.height), target, source)
+    steps = float(np.ptp(columns)) / target.width, float(np.ptp(rows)) / target.height
+    if not np.isfinite(steps).all() or _beyond(target, source):
+        steps = _steps(target, source)
+    return _whole(steps[0]), _whole(steps[1])
+
+
+def _whole(step: float) -> float:
+    near = max(round(step), 1)
+    return float(near) if step < 1 or abs(step - near) < _NEAR else step
 
 
 def turns(one: Grid, other: Grid) -> tuple[float, ...]:

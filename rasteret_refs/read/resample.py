@@ -1,120 +1,34 @@
-"""How an image gets onto a target grid: whole pixels moved where the grids coincide, else warped by GDAL.
+"""Warping pixels onto a target grid: GDAL's, through rasterio, which belongs to the extra `geo`; imported when needed.
 
-Which windows belong together is found by `overlap`; the resampling is GDAL's, through rasterio, which belongs to the
-extra `geo` and is imported when it is needed. Reads are ours.
+Which windows belong together is found by `ways`. Reads are ours.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.read.images import Image, Level
 from rasteret_refs.read.overlap import overlap
-from rasteret_refs.read.target import Grid, same_crs
-
-REACH = {"nearest": 1.0, "bilinear": 1.0, "cubic": 2.0, "cubic_spline": 2.0, "lanczos": 3.0}
-"""Pixels that a method looks around at equal resolution; methods that take all pixels beneath one: 1.
-https://gdal.org/en/stable/api/gdalwarp_cpp.html#_CPPv415GDALResampleAlg"""
+from rasteret_refs.read.target import Grid
+from rasteret_refs.read.ways import REACH, Course, Placement, both, moved_by
 
 METHODS = (*REACH, "average", "mode", "max", "min", "med", "q1", "q3", "sum", "rms")
 """Names of the resamplings that GDAL's warper has."""
 
-OTHER_SHIFT = 0.05
-"""Images of equal resolution that lie less than this share of a pixel aside are moved by other methods than nearest
-neighbour too, as odc-stac does."""
-_DRIFT = 0.05
-"""Pixels by which equal resolutions may differ over the whole width of a target."""
-_SNAP = 1e-3
+SPAN = 4096
+"""Columns of a target that are warped as one."""
+PIECE_BYTES = 32 * 1024 * 1024
+"""Of pixels that are warped at once, source and target."""
+_MEGABYTES = 4096
+"""More than any piece takes: GDAL shall not cut what it is given."""
 _EXACT = 8
 """Bytes of integers that floats do not hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Placement:
-    """Which window of an image fills which window of a target."""
-
-    level: Level
-    rows: slice
-    """Of the source, at the level's resolution."""
-    columns: slice
-    target_rows: slice
-    target_columns: slice
-    warped: bool
-    """False: the windows have one shape, and pixels are only moved."""
-
-
-def place(image: Image, target: Grid, resampling: str, present: Callable[[Level, int], bool]) -> Placement | None:
-    """Find an image's part in a target grid; None where they do not meet.
-
-    Parameters
-    ----------
-    present
-        Whether an image (by its index) stands at an overview.
-    """
-    finest = image.levels[0]
-    for level in image.levels:
-        shift = level.grid.shift_to(target)
-        if shift is not None and (level is finest or present(level, image.index)):
-            return _moved(level, target, *shift)
-    reach = REACH.get(resampling, 1.0)
-    found = overlap(finest.grid, target, reach)
-    if found is None:
-        return None
-    level = finest
-    for coarser in image.levels[1:]:
-        if coarser.factor <= found.shrink * (1 + _SNAP) and present(coarser, image.index):
-            level = coarser
-    shift = _nearly(level.grid, target, resampling)
-    if shift is not None:
-        return _moved(level, target, *shift)
-    if level is not finest:
-        found = overlap(level.grid, target, reach)
-    if found is None:
-        return None
-    return Placement(
-        level=level, rows=found.rows, columns=found.columns, target_rows=found.target_rows,
-        target_columns=found.target_columns, warped=True,
-    )  # fmt: skip
-
-
-def _moved(level: Level, target: Grid, row: int, column: int) -> Placement | None:
-    first, last = max(row, 0), min(row + target.height, level.grid.height)
-    left, right = max(column, 0), min(column + target.width, level.grid.width)
-    if first >= last or left >= right:
-        return None
-    return Placement(
-        level=level,
-        rows=slice(first, last),
-        columns=slice(left, right),
-        target_rows=slice(first - row, last - row),
-        target_columns=slice(left - column, right - column),
-        warped=False,
-    )
-
-
-def _nearly(source: Grid, target: Grid, resampling: str) -> tuple[int, int] | None:
-    """Tell where a target of equal resolution begins in a source, though not at a pixel's corner, as (row, column).
-
-    Nearest neighbour takes the pixel that holds the centre, and so only moves pixels.
-    """
-    if not same_crs(source.crs, target.crs):
-        return None
-    (sa, sb, sc, sd, se, sf), (ta, tb, tc, td, te, tf) = source.transform, target.transform
-    if any((sb, sd, tb, td)):
-        return None
-    if abs(ta / sa - 1) * target.width > _DRIFT or abs(te / se - 1) * target.height > _DRIFT:
-        return None
-    column, row = (tc - sc) / sa, (tf - sf) / se
-    if resampling != "nearest" and max(abs(column - round(column)), abs(row - round(row))) > OTHER_SHIFT:
-        return None
-    return math.floor(row + 0.5), math.floor(column + 0.5)
 
 
 def warp(
@@ -128,10 +42,19 @@ def warp(
 ) -> npt.NDArray[Any]:
     """Warp a source window onto its target window.
 
+    GDAL asks PROJ for a few points of each row and draws straight lines between them, an eighth of a pixel from the
+    truth at most: where a pixel comes from depends on where the row begins and ends. So rows begin and end in the same
+    columns of the target whichever window is wanted: those of the image, or of each 4,096 of it.
+    https://gdal.org/en/stable/api/gdal_alg.html#_CPPv426GDALCreateApproxTransformer19GDALTransformerFuncPvd
+
     Parameters
     ----------
     pixels
         (rows, columns) or (bands, rows, columns): the window that `placement` names.
+    placement
+        Of an image that is to be warped.
+    target
+        The whole.
     nodata
         Of the source: takes no part in resampling.
     fill
@@ -147,17 +70,78 @@ def warp(
     QueryError
         GDAL finds no way from one CRS to the other.
     """
-    source = placement.level.grid.window(placement.rows, placement.columns)
-    wanted = target.window(placement.target_rows, placement.target_columns)
-    return onto(pixels, source, wanted, resampling=resampling, nodata=nodata, fill=fill)
+    course, source = placement.course, placement.level.grid.window(placement.rows, placement.columns)
+    if course is None:
+        raise ValueError("expected an image that is to be warped")
+    out = np.full((*pixels.shape[:-2], *_size(placement.target_rows, placement.target_columns)), fill, pixels.dtype)
+    pieces = list(_pieces(placement, course, pixels))
+    for rows, columns, span in pieces:
+        given, own = pixels, source
+        if len(pieces) > 1:
+            there = overlap(source, target.window(rows, columns), REACH.get(resampling, 1.0), least=course.most)
+            if there is None:
+                continue
+            given, own = pixels[..., there.rows, there.columns], source.window(there.rows, there.columns)
+        options = _options(course, resampling)
+        warped = onto(
+            given, own, target.window(rows, span), resampling=resampling, nodata=nodata, fill=fill, options=options
+        )
+        down, across = moved_by(rows, -placement.target_rows.start), moved_by(columns, -placement.target_columns.start)
+        out[..., down, across] = warped[..., moved_by(columns, -span.start)]
+    return out
+
+
+def _size(rows: slice, columns: slice) -> tuple[int, int]:
+    return rows.stop - rows.start, columns.stop - columns.start
+
+
+def _pieces(placement: Placement, course: Course, pixels: npt.NDArray[Any]) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut a target window; give the rows and columns of each piece, and the columns that are warped for it."""
+    rows, columns, first = placement.target_rows, placement.target_columns, course.columns.start
+    width = min(SPAN, course.columns.stop - first)
+    bands = math.prod(pixels.shape[:-2])
+    row = pixels.nbytes // (rows.stop - rows.start) + bands * width * pixels.dtype.itemsize
+    height = max(PIECE_BYTES // max(row, 1), 1)
+    for left in range(first + (columns.start - first) // SPAN * SPAN, columns.stop, SPAN):
+        span = slice(left, min(left + SPAN, course.columns.stop))
+        for top in range(rows.start, rows.stop, height):
+            yield slice(top, min(top + height, rows.stop)), both(span, columns), span
+
+
+def _options(course: Course, resampling: str) -> Mapping[str, Any]:
+    """Tell GDAL what it would else make of the window that it is given: how wide kernels are, and where to cut."""
+    across, down = (1 / step for step in course.steps)
+    more = math.ceil(REACH.get(resampling, 1.0) * course.most) + 1
+    return {
+        "XSCALE": repr(across),
+        "YSCALE": repr(down),
+        "SOURCE_EXTRA": str(more),
+        "SRC_FILL_RATIO_HEURISTICS": "NO",
+        "warp_mem_limit": _MEGABYTES,
+        # Sums are shared out from the source's rows, so that spans of the target settle nothing; exactly, no slower.
+        **({"tolerance": 0.0} if resampling == "sum" else {}),
+    }
 
 
 def onto(
-    pixels: npt.NDArray[Any], source: Grid, wanted: Grid, *, resampling: str, nodata: complex | None, fill: Any
+    pixels: npt.NDArray[Any],
+    source: Grid,
+    wanted: Grid,
+    *,
+    resampling: str,
+    nodata: complex | None,
+    fill: Any,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> npt.NDArray[Any]:
-    """Warp all pixels of one grid onto another one; in any number of threads at once. See `warp`."""
+    """Warp all pixels of one grid onto another one; in any number of threads at once. See `warp`.
+
+    Parameters
+    ----------
+    options
+        More of `rasterio.warp.reproject`.
+    """
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == _EXACT and resampling == "nearest":
-        return _in_halves(pixels, source, wanted, fill=fill)
+        return _in_halves(pixels, source, wanted, fill=fill, options=options)
     from rasterio import Env, band
     from rasterio.errors import RasterioError
     from rasterio.warp import Resampling, reproject
@@ -180,6 +164,7 @@ def onto(
                 dst_nodata=fill if nodata is not None else None,
                 resampling=Resampling[resampling],
                 init_dest_nodata=True,
+                **options,
             )
             warped: npt.NDArray[Any] = found.read()
     except RasterioError as error:
@@ -187,12 +172,14 @@ def onto(
     return warped.reshape(*pixels.shape[:-2], wanted.height, wanted.width)
 
 
-def _in_halves(pixels: npt.NDArray[Any], source: Grid, wanted: Grid, *, fill: Any) -> npt.NDArray[Any]:
+def _in_halves(
+    pixels: npt.NDArray[Any], source: Grid, wanted: Grid, *, fill: Any, options: Mapping[str, Any]
+) -> npt.NDArray[Any]:
     """Move integers of 64 bits as two of 32: GDAL's warper knows them as floats, which hold but 53 bits."""
     bands = pixels.reshape(-1, *pixels.shape[-2:])
     halves = np.ascontiguousarray(bands).view(np.uint32).reshape(*bands.shape, 2)
     planes = np.concatenate([halves[..., 0], halves[..., 1], np.ones((1, *bands.shape[-2:]), np.uint32)])
-    moved = onto(planes, source, wanted, resampling="nearest", nodata=None, fill=0)
+    moved = onto(planes, source, wanted, resampling="nearest", nodata=None, fill=0, options=options)
     covered, moved = moved[-1] != 0, moved[:-1]
     together = np.ascontiguousarray(np.stack([moved[: len(bands)], moved[len(bands) :]], axis=-1))
     out = np.where(covered, together.view(pixels.dtype)[..., 0], pixels.dtype.type(fill))

@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,10 @@ from rasterio.enums import Resampling
 from rasterio.warp import SUPPORTED_RESAMPLING, reproject
 
 import rasteret_refs as rr
+from rasteret_refs.build.run import build
+from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import QueryError
+from rasteret_refs.read import resample
 from rasteret_refs.read.resample import METHODS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # odc-geo's own
@@ -183,6 +187,44 @@ def test_64_bit_integers_keep_all_their_bits(make, nodata):
     rows, columns = ((np.floor((offset + 11 * (np.arange(200) + 0.5)) / 10)).astype(int) for offset in (3, 3))
     found = make((pixels, {"nodata": nodata} if nodata else {})).read(geobox=geobox)["image"][0]
     np.testing.assert_array_equal(found, pixels[np.ix_(rows, columns)])
+
+
+def in_the_next_zone(size=10.0):
+    """A grid around 600² pixels of `PLACE`."""
+    return GeoBox((int(7500 / size), int(7500 / size)), Affine(size, 0, -52900, 0, -size, 1405900), "EPSG:32644")
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "cubic", "lanczos", "average", "sum"])
+@pytest.mark.parametrize("size", [7.0, 10.0, 23.0])
+def test_pixels_of_another_crs_are_the_same_in_any_chunks(make, method, size):
+    refs = make((noise((600, 600)), {"nodata": 0}))
+    how = {"geobox": in_the_next_zone(size), "resampling": method}
+    whole = refs.read(**how)["image"].to_numpy()
+    for y, x in ((30, 2000), (2000, 41), (57, 113)):
+        np.testing.assert_array_equal(refs.read(**how, chunks={"y": y, "x": x})["image"], whole)
+    np.testing.assert_array_equal(refs.read(**how)["image"][:, 100:103, 90:200:7], whole[:, 100:103, 90:200:7])
+
+
+def test_wide_targets_are_warped_in_spans_that_no_chunk_shifts(make, monkeypatch):
+    monkeypatch.setattr(resample, "SPAN", 128)
+    monkeypatch.setattr(resample, "PIECE_BYTES", 100_000)
+    bands = noise((3, 600, 600))
+    refs, geobox = make((bands, {"nodata": 0})), in_the_next_zone()
+    whole = refs.read(geobox=geobox)["image"].to_numpy()
+    np.testing.assert_array_equal(refs.read(geobox=geobox, chunks={"y": 57, "x": 113})["image"], whole)
+    assert (whole[0] == gdal(bands, geobox, nodata=0)).mean() > 0.97  # an eighth of a pixel at most
+
+
+def test_masks_of_another_crs_hide_the_same_pixels_in_any_chunks(tmp_path):
+    write(tmp_path / "red.tif", noise((600, 600)), nodata=0)
+    write(tmp_path / "scl.tif", (noise((300, 300)) % 12).astype("u1"), PLACE @ Affine.scale(2))
+    assets = tuple(Asset(name=name, href=str(tmp_path / f"{name}.tif")) for name in ("red", "scl"))
+    build([Scene(id="a", datetime=datetime(2024, 1, 1, tzinfo=UTC), assets=assets)], tmp_path / "x.refs")
+    refs = rr.open(tmp_path / "x.refs")
+    how = {"geobox": in_the_next_zone(), "mask": {"scl": [3, 8, 9]}, "resampling": "bilinear"}
+    whole = refs.read(**how)["red"].to_numpy()
+    np.testing.assert_array_equal(refs.read(**how, chunks={"y": 57, "x": 113})["red"], whole)
+    assert 0.1 < (whole == 0).mean() < 0.6
 
 
 def test_ways_that_do_not_exist_are_refused_before_anything_is_read(make):
