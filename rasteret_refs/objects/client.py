@@ -26,6 +26,8 @@ DEFAULT_CONCURRENCY = 256
 """Requests in flight to one host: with 30 ms a round trip, 4,700 headers a second came over the loopback."""
 
 DEFAULT_RETRIES = 6
+_RETRIES_OF_STRANGERS = 2
+"""Where no server is, of a host that has never answered: most likely its name is wrong, or the machine is offline."""
 _BACKOFF = 0.2
 _LONGEST_BACKOFF = 20.0
 _LONGEST_RETRY_AFTER = 120.0
@@ -70,6 +72,7 @@ class Objects:
     def _reset(self) -> None:
         self._process = os.getpid()
         self._stores: dict[tuple[str, str, str, str], Any] = {}
+        self._met: set[str] = set()  # hosts that have answered, in whatever way
         self._limiters: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Limiter]] = (
             weakref.WeakKeyDictionary()
         )
@@ -253,13 +256,19 @@ class Objects:
             finally:
                 limiter.release()
             if isinstance(outcome, Fetched):
+                self._met.add(wanted.location.host)
                 limiter.succeeded()
                 return outcome
+            if not outcome.nobody:
+                self._met.add(wanted.location.host)
             if outcome.kind is Kind.UNSATISFIABLE and wanted.start == 0:
                 return empty(wanted)
             if outcome.kind is Kind.THROTTLED:
                 limiter.refused()
-            retry = outcome.kind in {Kind.RETRY, Kind.THROTTLED} and attempt < self._retries
+            most = self._retries
+            if outcome.nobody and wanted.location.host not in self._met:
+                most = min(most, _RETRIES_OF_STRANGERS)
+            retry = outcome.kind in {Kind.RETRY, Kind.THROTTLED} and attempt < most
             if outcome.kind is Kind.CONTRADICTION and not plain and self._has_plain_way(wanted):
                 retry, pause = True, 0.0
             elif outcome.error is AccessError and not signed_anew and self._forget_signed(wanted):

@@ -45,6 +45,8 @@ class Failure:
     """What to raise when nothing else helps."""
     detail: str
     """What came, in one line."""
+    nobody: bool = False
+    """No server is there at all: the connection was refused, or the host's name is unknown."""
 
 
 def judge_status(status: int, detail: str = "") -> Failure:
@@ -93,20 +95,27 @@ def judge(error: Exception) -> Failure:
     if name == "NotSupportedError" or "HeaderError" in text or any(mark in text for mark in _CONTRADICTIONS):
         return Failure(kind=Kind.CONTRADICTION, error=ResponseError, detail=detail)
     if "HTTP error" in detail or "HttpError" in text:
-        return Failure(kind=Kind.RETRY, error=UnavailableError, detail=_cause(text, detail))
+        return unanswered(_cause(text, detail))
     return Failure(kind=Kind.FINAL, error=UnavailableError, detail=detail)
 
 
 _CONTRADICTIONS = ("UnexpectedRange", "Content-Range", "CONTENT_RANGE", "MissingContentLength", "source: Header")
+REFUSED = "the connection was refused"
+UNKNOWN_HOST = "the host's name cannot be resolved"
 _CAUSES = (
     ("TimedOut", "no answer in time"),
     ("kind: Timeout", "no answer in time"),
     ("IncompleteBody", "the connection was closed in the middle of the body"),
-    ("ConnectionRefused", "the connection was refused"),
+    ("ConnectionRefused", REFUSED),
     ("ConnectionReset", "the connection was reset"),
-    ("dns error", "the host's name cannot be resolved"),
+    ("dns error", UNKNOWN_HOST),
     ("IncompleteMessage", "the connection was closed before an answer"),
 )
+
+
+def unanswered(cause: str) -> Failure:
+    """Judge a request that broke off, by what broke it off."""
+    return Failure(kind=Kind.RETRY, error=UnavailableError, detail=cause, nobody=cause in {REFUSED, UNKNOWN_HOST})
 
 
 def _cause(text: str, otherwise: str) -> str:

@@ -8,14 +8,14 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from rasteret_refs.errors import ResponseError, UnavailableError
-from rasteret_refs.objects.failures import Failure, Kind, judge_status
+from rasteret_refs.errors import ResponseError
+from rasteret_refs.objects.failures import REFUSED, UNKNOWN_HOST, Failure, Kind, judge_status, unanswered
 
-_CONTENT_RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+)$")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})\Z")
 _PARTIAL = 206
 _OK = 200
 BUFFER = 1024 * 1024
@@ -66,14 +66,20 @@ async def ranged_get(url: str, start: int, stop: int | None, *, headers: Mapping
             ) as response,
         ):
             return await judge_answer(response, start, stop)
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: senseless headers
         return failed(error)
 
 
 def failed(error: Exception) -> Answer:
     """Judge an exchange that broke off."""
+    import aiohttp
+
     detail = "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
-    return Answer(failure=Failure(kind=Kind.RETRY, error=UnavailableError, detail=detail))
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        detail = UNKNOWN_HOST
+    elif isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
+        detail = REFUSED
+    return Answer(failure=unanswered(detail))
 
 
 async def judge_answer(response: Any, start: int, stop: int | None) -> Answer:
@@ -148,8 +154,9 @@ def _retry_after(text: str | None) -> float | None:
 
 
 def _date(text: str | None) -> datetime | None:
-    """An HTTP date (RFC 9110 section 5.6.7); None where there is none or it is malformed."""
+    """An HTTP date (RFC 9110 section 5.6.7), with its zone; None where there is none or it is malformed."""
     try:
-        return None if text is None else parsedate_to_datetime(text)
-    except ValueError:
+        found = None if text is None else parsedate_to_datetime(text)
+        return None if found is None else found.astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None

@@ -161,6 +161,29 @@ def test_a_stalled_answer_times_out_and_is_unavailable(server):
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("http://127.0.0.1:1/a.tif", "the connection was refused"),
+        ("http://no-such-host.invalid/a.tif", "the host's name cannot be resolved"),
+    ],
+)
+def test_where_no_server_is_the_message_comes_soon(url, cause):
+    began = time.monotonic()
+    with pytest.raises(UnavailableError, match=f"{cause} after 3 attempts"):
+        fetch(Objects(), url)
+    assert time.monotonic() - began < 5
+
+
+def test_a_host_that_has_answered_is_waited_for_as_long_as_after_any_fault(tmp_path):
+    (tmp_path / "a.tif").write_bytes(DATA)
+    objects = Objects(retries=4)
+    with serve(tmp_path) as server:
+        fetch(objects, f"{server.url}a.tif", 0, 10)
+    with pytest.raises(UnavailableError, match="after 5 attempts"):
+        fetch(objects, f"{server.url}a.tif", 0, 10)
+
+
 def test_refusals_for_the_moment_are_repeated_until_they_end(server):
     server.fail("status", status=503, times=2)
     assert len(fetch(Objects(), url_of(server)).data) == 1000
