@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ type Reads[Result] = Generator[list[Window], Sequence[Pixels], Result]
 
 type Requests[Result] = Generator[list[tuple["WorkerReader", Window]], Sequence[Pixels], Result]
 """The same for windows of any collections: reads of many callers can share a batch."""
+
+
+SENT = 0.01
+"""Seconds after which a batch's requests are under way, and Python's lock is free for other work."""
 
 
 class WorkerReader:
@@ -130,4 +134,19 @@ def _read(wanted: Sequence[tuple[WorkerReader, Window]]) -> list[Pixels]:
 
 
 async def _gather(jobs: Sequence[tuple[Reader, list[Window]]]) -> list[list[Pixels]]:
-    return list(await asyncio.gather(*(reader.read_many_async(windows) for reader, windows in jobs)))
+    reading = asyncio.gather(*(reader.read_many_async(windows) for reader, windows in jobs))
+    if _preparations:
+        await asyncio.wait([reading], timeout=SENT)
+        while _preparations:
+            work = _preparations.pop()
+            for _ in range(workers.cores()):
+                workers.decoders().submit(work)
+    return list(await reading)
+
+
+def meanwhile(work: Callable[[], Any]) -> None:
+    """Do work in each decoding thread once the next batch's requests are under way: these wait, the threads do not."""
+    _preparations.append(work)
+
+
+_preparations: list[Callable[[], Any]] = []

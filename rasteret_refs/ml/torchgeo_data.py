@@ -15,6 +15,7 @@ from rasterio.transform import from_origin
 from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset
 
 from rasteret_refs.errors import QueryError
+from rasteret_refs.ml.ahead import begin
 from rasteret_refs.ml.ground import Ground, Window
 from rasteret_refs.ml.labels import Labels
 from rasteret_refs.ml.options import ChipOptions
@@ -104,6 +105,7 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
         self.labels: Labels | None = None if label is None else scene_labels(scenes, label)
         if label is not None:
             images.keep(labelled(scenes, label))
+        begin(reader, images.images, images.rows)
         overviews = Overviews(self.reader)
         self.ground = Ground(images, scenes, overviews, crs=crs, res=res, resampling=resampling)
         self.is_image, self.time_series, self.transforms = is_image, time_series, transforms
