@@ -3,6 +3,7 @@
 No torch here: `ml.torchgeo_data` puts this into TorchGeo's classes.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,9 @@ from rasteret_refs.ml.overviews import Overviews
 from rasteret_refs.ml.pieces import Place
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.scene_images import SceneImages
-from rasteret_refs.ml.warp import shrinking
+from rasteret_refs.ml.warp import RESAMPLINGS, shrinking
 from rasteret_refs.read.overlap import transformer
+from rasteret_refs.read.target import common_crs
 
 Times = npt.NDArray[np.datetime64]
 
@@ -67,12 +69,15 @@ class Ground:
     Raises
     ------
     QueryError
-        There is no scene to read, one has no georeference, or one is rotated.
+        There is no scene to read, one has no georeference, or one is rotated; or there is no such CRS, resolution or
+        resampling.
     """
 
     def __init__(
         self, of: SceneImages, scenes: pa.Table, overviews: Overviews, *, crs: Any, res: Any, resampling: str
     ) -> None:
+        if resampling not in RESAMPLINGS:
+            raise QueryError(f"expected a resampling out of {RESAMPLINGS}, got {resampling!r}")
         self.of, self.overviews, self.resampling = of, overviews, resampling
         self.times = times_of(scenes)
         self.rows: Integers = of.rows[np.argsort(self.times[of.rows], kind="stable")]
@@ -89,7 +94,7 @@ class Ground:
         if crs is None:
             texts, first, counts = np.unique(of.finest.crs[rows].astype(str), return_index=True, return_counts=True)
             crs = str(texts[min(range(len(texts)), key=lambda i: (-counts[i], first[i]))])
-        self.crs = self._systems.of(crs)
+        self.crs = common_crs(crs)
         own = self._same(rows)
         pixel = transforms[np.flatnonzero(own)[0] if own.any() else 0]
         self.res = _pair(res) if res is not None else (abs(float(pixel[0])), abs(float(pixel[4])))
@@ -211,7 +216,13 @@ def _touches(images: AssetImages, row: int, place: Place) -> bool:
 
 
 def _pair(value: Any) -> tuple[float, float]:
-    return (float(value), float(value)) if isinstance(value, int | float) else (float(value[0]), float(value[1]))
+    try:
+        x, y = map(float, (value, value) if isinstance(value, int | float) else value)
+    except (TypeError, ValueError) as error:
+        raise QueryError(f"expected a pixel size as one number or two, got {value!r}") from error
+    if not (0 < x < math.inf and 0 < y < math.inf):
+        raise QueryError(f"expected a pixel size above 0, got {value!r}")
+    return x, y
 
 
 class _Systems:

@@ -37,7 +37,7 @@ def points_of(given: Any) -> Points:
     Raises
     ------
     QueryError
-        None of these.
+        None of these, or no longitudes and latitudes.
     """
     if hasattr(given, "geometry") and hasattr(given, "crs"):
         frame = given if given.crs is None else given.to_crs("OGC:CRS84")
@@ -65,4 +65,9 @@ def points_of(given: Any) -> Points:
 
 def _points(bounds: npt.NDArray[np.float64], columns: Mapping[str, npt.NDArray[Any]]) -> Points:
     middle = (bounds[:, :2] + bounds[:, 2:]) / 2
+    wrong = np.flatnonzero(~((np.abs(middle[:, 0]) <= 360) & (np.abs(middle[:, 1]) <= 90)))  # noqa: PLR2004 - degrees
+    if len(wrong):
+        raise QueryError(
+            f"expected points as (longitude, latitude) in degrees, or with their CRS, got {tuple(middle[wrong[0]])}"
+        )
     return Points(longitude=middle[:, 0].astype(np.float64), latitude=middle[:, 1].astype(np.float64), columns=columns)

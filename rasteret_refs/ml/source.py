@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from rasteret_refs.errors import QueryError
 from rasteret_refs.ml import chips as placing
 from rasteret_refs.ml.chips import Chips
 from rasteret_refs.ml.empty import EmptyTiles
@@ -115,6 +116,11 @@ class ChipSource:
         if self._points is not None:
             longitude, latitude = self._points.longitude, self._points.latitude
             chips = placing.around(images, rows, options.chip_size, longitude, latitude)
+            if not len(chips):
+                raise QueryError(
+                    f"expected points inside the scenes, found none of {len(longitude)} in any of {len(rows)}: are "
+                    "they (longitude, latitude)?"
+                )
         else:
             chips = placing.gridded(images, rows, options.chip_size, options.stride or options.chip_size)
         return self._worth_reading(chips)

@@ -72,7 +72,7 @@ def parse_masks(mask: Any, assets: Iterable[str], clouds: Callable[[list[str]], 
     if isinstance(mask, str) and mask == "clouds":
         mask = clouds(known)
     if not isinstance(mask, Mapping):
-        raise QueryError(f"expected mask= like {{'scl': [3, 8]}} or 'clouds', found {mask!r}")
+        raise QueryError(f"expected masks like {{'scl': [3, 8]}} or 'clouds', found {mask!r}")
     return tuple(_parse(asset, rule, known) for asset, rule in mask.items())
 
 

@@ -249,12 +249,20 @@ def test_a_source_survives_pickling_and_copying(made):
         ({"size": 3}, "expected options out of"),
         ({"time": "spring"}, "expected an interval"),
         ({"points": 3.0}, "expected points"),
+        ({"points": [(600_500.0, 1_499_500.0)]}, r"in degrees, or with their CRS, got \(.*600500"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(made, options, message):
     _, found = made
     with pytest.raises((QueryError, TypeError), match=message):
         chip_source(found, **{"chip_size": 64, **options})
+
+
+def test_points_that_all_lie_outside_are_refused_and_not_a_dataset_of_nothing(made):
+    _, found = made
+    source = chip_source(found, 64, points=[(13.56, 75.93)])  # latitude first
+    with pytest.raises(QueryError, match=r"found none of 1 in any of \d+: are they \(longitude, latitude\)"):
+        len(source)
 
 
 def write_plain(path, data, **place):

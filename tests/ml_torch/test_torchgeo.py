@@ -306,6 +306,22 @@ def test_options_of_chips_are_refused(made):
         found.to_torchgeo(["red"], random=3)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resampling": "linear"}, "expected a resampling out of"),
+        ({"res": 0}, "expected a pixel size above 0, got 0"),
+        ({"res": (10, -10)}, "expected a pixel size above 0"),
+        ({"res": "10 m"}, "expected a pixel size as one number or two"),
+        ({"crs": "EPSG:99999"}, "expected a CRS, found 'EPSG:99999'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_when_the_dataset_is_made(made, options, message):
+    _, found = made
+    with pytest.raises(QueryError, match=message):
+        found.to_torchgeo(["red"], **options)
+
+
 def test_one_epoch_of_a_torchgeo_trainer(made):
     from lightning.pytorch import Trainer
     from torchgeo.trainers import SemanticSegmentationTask
