@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.arrays import ReferencedArray
 from rasteret_refs.read.reader import Reader, Window
+from rasteret_refs.refset.documents import checked_crs
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -173,6 +174,9 @@ def places_of(reader: Reader, group: str) -> Places:
     if f"{group}/transform/.zarray" in documents:  # a stack of many grids
         stacked = [name for name in ("transform", "crs", "height", "width") if f"{group}/{name}/.zarray" in documents]
         values = dict(zip(stacked, _coordinates(reader, [f"{group}/{name}" for name in stacked]), strict=True))
+        for text in np.unique(values["crs"]).tolist():
+            if text:
+                checked_crs(text, f"{group}/crs")
         crs = np.array([str(text) or None for text in values["crs"]], object)
         return Places(values["transform"], crs, values.get("height"), values.get("width"))
     attributes: Mapping[str, Any] = documents.get(f"{group}/spatial_ref/.zattrs", {})

@@ -14,7 +14,8 @@ from rasteret_refs.read.arrays import ReferencedArray
 from rasteret_refs.read.dataset import group_arrays, groups
 from rasteret_refs.read.overlap import meet, turned, turns
 from rasteret_refs.read.reader import Reader, Window
-from rasteret_refs.read.target import Grid
+from rasteret_refs.read.target import Grid, common_crs
+from rasteret_refs.refset.documents import checked_crs
 
 FACTOR = "factor_"
 MASK = "_mask"
@@ -234,7 +235,7 @@ def holds(reader: Reader, level: Level, index: int) -> bool:
 
 @lru_cache(maxsize=256)
 def _crs(text: str) -> pyproj.CRS:
-    return pyproj.CRS.from_user_input(text)
+    return common_crs(checked_crs(text, "CRS of a scene"))
 
 
 def _nodata(array: ReferencedArray, values: npt.NDArray[Any] | None, index: int) -> int | float | complex | None:

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from rasteret_refs.errors import QueryError
+from rasteret_refs.refset.documents import checked_crs
 
 _COEFFICIENTS = "transform_coefficient"
 _SHOWN = 5
@@ -52,9 +53,9 @@ def _placed(scene: xr.Dataset) -> xr.Dataset:
     scene = scene.drop_vars(["crs", "transform", "height", "width"], errors="ignore")
     attributes: dict[str, Any] = {}
     if crs:
-        from pyproj import CRS
+        from rasteret_refs.read.target import common_crs
 
-        wkt = CRS.from_user_input(crs).to_wkt()
+        wkt = common_crs(checked_crs(crs, "CRS of a scene")).to_wkt()
         attributes |= {"crs_wkt": wkt, "spatial_ref": wkt}
     if bool(np.isfinite(transform).all()):
         a, b, c, d, e, f = map(float, transform)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from rasteret_refs.errors import DamagedError
 from rasteret_refs.refset.seal import Seal
+from rasteret_refs.tiff.crs_text import crs_problem
 
 CODECS: Final = frozenset({
     "zlib", "zstd", "lzma", "delta", "imagecodecs_lzw", "imagecodecs_packbits",
@@ -27,6 +28,8 @@ LARGEST_CHUNK: Final = 1 << 31
 MOST_CODECS: Final = 16
 """Codecs of one array: TIFF's longest chains have seven."""
 
+_CRS: Final = ("crs_wkt", "spatial_ref", "proj:code", "proj:wkt2")
+"""Attributes that hold a CRS."""
 _ITEM_BYTES: Final = re.compile(r"[<>|=]?([biufcSU])([0-9]{1,10})\Z")
 _DOCUMENTS: Final = frozenset({".zarray", ".zattrs", ".zgroup"})
 
@@ -110,10 +113,27 @@ def _check_attributes(document: Mapping[str, Any], where: str) -> None:
     dims = document.get(DIMENSIONS)
     if dims is not None and not (isinstance(dims, list) and all(isinstance(name, str) for name in dims)):
         raise DamagedError(f"{where}: expected names of dimensions, got {dims!r}")
-    for name in ("coordinates", "grid_mapping", "crs_wkt", "spatial_ref", "GeoTransform", "proj:code", "units"):
+    for name in ("coordinates", "grid_mapping", "GeoTransform", "units", *_CRS):
         value = document.get(name)
         if value is not None and not isinstance(value, str):
             raise DamagedError(f"{where}: expected a text as {name}, got {value!r}")
+    for name in _CRS:
+        if document.get(name):
+            checked_crs(document[name], f"{where}: {name}")
+
+
+def checked_crs(text: str, where: str) -> str:
+    """Return the text of a set's CRS.
+
+    Raises
+    ------
+    DamagedError
+        It is one that PROJ must not see, see `tiff.crs_text`.
+    """
+    problem = crs_problem(text)
+    if problem is not None:
+        raise DamagedError(f"{where}: expected a code or WKT, got {problem}")
+    return text
 
 
 def _check_codec_list(document: Mapping[str, Any], where: str) -> None:

@@ -7,6 +7,7 @@ import re
 from math import pi
 from typing import TYPE_CHECKING, Any
 
+from rasteret_refs.tiff.crs_text import crs_problem
 from rasteret_refs.tiff.geokeys import USER_DEFINED, GeoKey, GeoKeys, ModelType
 from rasteret_refs.tiff.overrides import current, eastings_first, named, with_unit
 from rasteret_refs.tiff.projections import axes, is_known, projection
@@ -104,7 +105,11 @@ def _esri_string(keys: GeoKeys) -> "CRS | None":
     for key in (GeoKey.ProjectedCitation, GeoKey.GTCitation):
         text = keys.text(key)
         if text is not None and text.startswith(_ESRI_PREFIX):
-            return CRS.from_wkt(text.removeprefix(_ESRI_PREFIX).strip())
+            text = text.removeprefix(_ESRI_PREFIX).strip()
+            problem = crs_problem(text)
+            if problem is not None:
+                raise CrsError(f"expected WKT in a citation, got {problem}")
+            return CRS.from_wkt(text)
     return None
 
 
