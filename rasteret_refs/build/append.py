@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from rasteret_refs.build.duplicates import DUPLICATE_OF
+from rasteret_refs.build.executors import opened_executor
 from rasteret_refs.build.journal import Journal, journaled
 from rasteret_refs.build.known import KnownScenes
 from rasteret_refs.build.scan import OnError
@@ -93,6 +94,7 @@ def append(
     progress: Progress | None = None,
     objects: Objects | None = None,
     stored: StoredScenes | None = None,
+    executor: Any = None,
 ) -> AppendReport:
     """Append scenes to a reference set and publish the result in one step.
 
@@ -124,13 +126,15 @@ def append(
         Client to read with; None: a new one with `storage`.
     stored
         References of the scenes, where they come from another set: then no header is read.
+    executor
+        Where headers are read besides this process, see `executors.opened_executor`. The set is the same.
 
     Raises
     ------
     NotFoundError, DamagedError, FormatVersionError
         The set is none, or is damaged.
     BuildError
-        None of the new scenes can be referenced.
+        None of the new scenes can be referenced, or the executor failed.
     TiffError, ObjectError, LayoutError, SourceError
         With ``on_error="raise"``, of the first scene that fails.
     """
@@ -160,6 +164,7 @@ def append(
                 journal=journal,
                 refusals=refusals,
                 stored=stored,
+                executor=executor,
             )
             _write(
                 work,
@@ -206,6 +211,7 @@ def _scan(
     journal: Journal,
     refusals: Callable[[], Sequence[SceneFailure]],
     stored: StoredScenes | None,
+    executor: Any,
 ) -> None:
     from rasteret_refs.virtual.existing import MARK
 
@@ -214,7 +220,11 @@ def _scan(
     if stored is not None:
         found = stored.scanned(unknown)
     else:
-        found = run(scan_scenes(unknown, objects, axis=axis, on_error=on_error, progress=progress, journal=journal))
+        with opened_executor(executor) as pool:
+            scanning = scan_scenes(
+                unknown, objects, axis=axis, on_error=on_error, progress=progress, journal=journal, executor=pool
+            )
+            found = run(scanning)
     found.failures = [*refusals(), *found.failures]
     new = [entry for entry in found.scenes if not work.known.holds(entry)]
     work.repeated = len(found.scenes) - len(new)

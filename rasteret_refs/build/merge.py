@@ -30,6 +30,7 @@ def merge(
     progress: Progress | None = None,
     allow: str | Sequence[str] = (),
     reread: bool = False,
+    executor: Any = None,
 ) -> AppendReport:
     """Append the scenes of another set, without those that it dropped.
 
@@ -42,7 +43,7 @@ def merge(
         The set that grows, a local directory. Its layout and tolerance hold.
     other
         The other set, local or remote.
-    storage, on_error, progress
+    storage, on_error, progress, executor
         As in `append.append`.
     allow
         What the other set may name beyond the rule for sets that were not written here, see `objects.authority`.
@@ -82,6 +83,7 @@ def merge(
         objects=Objects(storage, authorise=authority),
         recipe={**recipe, "merged": [*recipe.get("merged", ()), merged]},
         progress=progress,
+        executor=executor,
         stored=stored_scenes(other) if ours.seal.layout == "grids" and not reread else None,
     )
 

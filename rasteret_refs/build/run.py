@@ -20,6 +20,7 @@ from rasteret_refs.build.steps import (
     distinct,
     failure_rows,
     plan_scenes,
+    require_properties,
     require_scenes,
     scan_scenes,
     scene_rows,
@@ -130,7 +131,7 @@ def build(
     ExistsError
         The output exists and `overwrite` is not set. Nothing is requested then.
     BuildError
-        No scene is left, or the executor failed.
+        No scene is left, no scene has a property of `coordinates`, or the executor failed.
     TiffError, ObjectError, LayoutError, SourceError
         With ``on_error="raise"``, of the first scene that fails.
     """
@@ -149,6 +150,7 @@ def build(
         found.failures = [*refusals(), *found.failures]
         repeated = distinct(found)
         require_scenes(found)
+        require_properties(found, coordinates)
         _tell(progress, "plan", found)
         plan = plan_scenes(
             found, axis=axis, coordinates=coordinates, on_error=on_error, layout=layout, tolerance=tolerance

@@ -140,6 +140,20 @@ def require_scenes(found: Scanned) -> None:
         raise BuildError(_nothing_left(found.failures))
 
 
+def require_properties(found: Scanned, names: Sequence[str]) -> None:
+    """Raise where no scene has a property that shall become a coordinate.
+
+    Raises
+    ------
+    BuildError
+        Naming those that there are.
+    """
+    known = sorted({name for entry in found.scenes for name in entry.scene.properties})
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise BuildError(f"coordinates: expected properties of the scenes, {known or 'which have none'}, got {unknown}")
+
+
 def scene_rows(found: Scanned, plan: ReferenceSetPlan) -> pa.Table:
     """Make the scene table of a batch, in the order of the scene axis."""
     from rasteret_refs.refset.geoparquet import scene_table

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rasteret_refs.cli.options import given_options, json_option, read_storage, source_options, storage_option
+from rasteret_refs.cli.options import (
+    executor_option,
+    given_options,
+    json_option,
+    read_storage,
+    source_options,
+    storage_option,
+)
 from rasteret_refs.cli.output import DONE_WITH_FAILURES, counted, print_json, reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
@@ -27,6 +34,7 @@ _SHOWN = 5
     help="Without SOURCE: days before the newest scene from which the recorded search is run again.",
 )  # fmt: skip
 @click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
+@executor_option
 @click.option("--resume", is_flag=True, help="Go on where an append to SET was stopped.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @storage_option

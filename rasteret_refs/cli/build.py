@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rasteret_refs.cli.options import (
+    executor_option,
     given_options,
     json_option,
-    parse_executor,
     read_storage,
     source_options,
     storage_option,
@@ -37,12 +37,7 @@ _SHOWN = 5
 )
 @click.option("--coordinate", "coordinates", multiple=True, help="Scene property that becomes a Zarr coordinate.")
 @click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
-@click.option(
-    "--executor",
-    callback=parse_executor,
-    metavar="WHERE",
-    help="Read headers by `threads`, `processes`, `dask` or `dask:ADDRESS`; the set is the same.",
-)
+@executor_option
 @click.option("--overwrite", is_flag=True, help="Replace OUT, atomically.")
 @click.option("--resume", is_flag=True, help="Go on where a build of OUT was stopped; its headers are not read again.")
 @click.option("--dry-run", is_flag=True, help="Only search, and tell requests, bytes, time and cost of a build.")

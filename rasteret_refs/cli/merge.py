@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from rasteret_refs.cli.append import tell
-from rasteret_refs.cli.options import json_option, read_storage, storage_option
+from rasteret_refs.cli.options import executor_option, json_option, read_storage, storage_option
 from rasteret_refs.cli.output import reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
@@ -14,11 +14,23 @@ from rasteret_refs.cli.progress import progress_bar
 @click.argument("location", metavar="SET")
 @click.argument("other", metavar="OTHER")
 @click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
+@executor_option
+@click.option("--reread", is_flag=True, help="Read all headers again: notices objects that changed or went.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @storage_option
 @json_option
 @reports_errors
-def command(location: str, other: str, *, on_error: str, quiet: bool, storage_file: Path | None, as_json: bool) -> None:
+def command(
+    location: str,
+    other: str,
+    *,
+    on_error: str,
+    executor: str | None,
+    reread: bool,
+    quiet: bool,
+    storage_file: Path | None,
+    as_json: bool,
+) -> None:
     """Append the scenes of OTHER, a set's path or URL, to SET.
 
     Nothing is requested where the manifests of OTHER tell enough; else headers are read again, one request an image.
@@ -31,5 +43,7 @@ def command(location: str, other: str, *, on_error: str, quiet: bool, storage_fi
             other,
             on_error="skip" if on_error == "skip" else "raise",
             progress=progress,
+            executor=executor,
+            reread=reread,
         )
     tell(collection.append_report, as_json=as_json)

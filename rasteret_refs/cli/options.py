@@ -32,14 +32,18 @@ def read_storage(path: Path | None) -> Mapping[str, Any] | None:
     Raises
     ------
     SourceError
-        When the file is no TOML.
+        When the file is no TOML, or has prefixes or options that nothing would use.
     """
     if path is None:
         return None
+    from rasteret_refs.objects.stores import check_storage
+
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        storage = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: expected TOML with one table a URL prefix, got: {error}") from error
+    check_storage(storage, str(path))
+    return storage
 
 
 def parse_bbox(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -83,6 +87,16 @@ def parse_executor(_: click.Context, __: click.Parameter, text: str | None) -> s
     if text is not None and text not in {"threads", "processes", "dask"} and not text.startswith("dask:"):
         raise click.BadParameter(f"expected threads, processes, dask or dask:ADDRESS, got {text!r}")
     return text
+
+
+def executor_option[F: Callable[..., Any]](command: F) -> F:
+    """Add `--executor WHERE`."""
+    return click.option(
+        "--executor",
+        callback=parse_executor,
+        metavar="WHERE",
+        help="Read headers by `threads`, `processes`, `dask` or `dask:ADDRESS`; the set is the same.",
+    )(command)
 
 
 def source_options[F: Callable[..., Any]](command: F) -> F:

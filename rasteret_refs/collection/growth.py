@@ -54,6 +54,7 @@ class Growing:
         on_error: "OnError" = "raise",
         resume: bool = False,
         progress: Callable[[str, int, int | None], None] | None = None,
+        executor: Any = None,
         **source_options: Any,
     ) -> Self:
         """Append new scenes; those of the set keep their places, and readers that have it open go on.
@@ -70,6 +71,8 @@ class Growing:
             Go on where an append to this set was stopped.
         progress
             Called with phase, count and total.
+        executor
+            Where headers are read, as in `build`.
         **source_options
             As in `build` (`datetime`, `assets`, `limit`, …); with `source=None` they replace the recorded ones.
 
@@ -114,6 +117,7 @@ class Growing:
             recipe=appended_recipe(recipe, stream.recipe, again=source is None, changes=source_options),
             refusals=lambda: stream.failures,
             progress=progress,
+            executor=executor,
         )
         return self._reopened(report).assign_new_splits()
 
@@ -124,6 +128,7 @@ class Growing:
         on_error: "OnError" = "raise",
         progress: Callable[[str, int, int | None], None] | None = None,
         reread: bool = False,
+        executor: Any = None,
     ) -> Self:
         """Append the scenes of another set, or of a view, with the columns of its scene table and its labels by tile.
 
@@ -134,7 +139,7 @@ class Growing:
         ----------
         other
             Path or URL of a set, or a collection; what it was opened with as `allow=` holds for its objects here too.
-        on_error, progress
+        on_error, progress, executor
             As in `append`.
         reread
             Read all headers: notices objects that changed or went.
@@ -157,7 +162,7 @@ class Growing:
         from rasteret_refs.refset.trust import storage_of
 
         place = self._directory("merge into")
-        how: dict[str, Any] = {"on_error": on_error, "progress": progress, "reread": reread}
+        how: dict[str, Any] = {"on_error": on_error, "progress": progress, "reread": reread, "executor": executor}
         if isinstance(other, Growing) and not other.view.is_whole:
             with TemporaryDirectory() as folder:
                 return self.merge(other.save(other._inside(folder)), **how)  # noqa: SLF001 - one of our own

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rasteret_refs.errors import AccessError, SourceError
-from rasteret_refs.objects.location import Location
+from rasteret_refs.objects.location import Location, locate
 from rasteret_refs.objects.runtime import obstore
 
 _OWN_OPTIONS = frozenset(
@@ -16,6 +16,9 @@ _OWN_OPTIONS = frozenset(
         "earthdata",
         "anonymous",
         "request_payer",
+        "requester_pays",
+        "user_project",
+        "google_user_project",
         "sas_url",
         "subscription_key",
         "token",
@@ -63,6 +66,52 @@ def options_for(url: str, storage: Mapping[str, Any]) -> tuple[str, Mapping[str,
     return prefix, options
 
 
+def check_storage(storage: Mapping[str, Any], where: str) -> None:
+    """Refuse options that nothing would ever use: misspelt ones would leave requests as if they were not there.
+
+    Parameters
+    ----------
+    storage
+        Prefix → options.
+    where
+        What holds them, for the message.
+
+    Raises
+    ------
+    SourceError
+        A prefix that no URL or absolute path begins with, or an option that its kind of storage does not know.
+    """
+    for prefix in storage:
+        if "://" not in prefix and not prefix.startswith(("/", "file:")):
+            raise SourceError(
+                f"{where}: expected URL prefixes such as s3://bucket/, each with a table of options, got {prefix!r}"
+            )
+        url = f"{prefix}x" if prefix.endswith("/") else prefix
+        location = locate(f"{url}x/x" if prefix.endswith("://") else url)
+        options = options_for(url, {prefix: storage[prefix]})[1]
+        unknown = [name for name in options if name not in _OWN_OPTIONS]
+        if location.kind in {"s3", "gs", "azure"} or options.get("planetary-computer"):
+            unknown = [name for name in unknown if not _is_known(location, _ALIASES.get(name, name))]
+        if unknown:
+            raise SourceError(
+                f"{where}: {prefix}: expected options among {sorted(_OWN_OPTIONS)}, and for buckets those of obstore's "
+                f"store, got {sorted(unknown)}"
+            )
+
+
+def _is_known(location: Location, name: str) -> bool:
+    """Tell whether obstore's store of a kind of bucket knows an option."""
+    stores = obstore().store
+    kind = {"s3": stores.S3Store, "gs": stores.GCSStore}.get(location.kind, stores.AzureStore)
+    try:
+        kind("x", **{name: "true"})
+    except obstore().exceptions.UnknownConfigurationKeyError:
+        return False
+    except (ValueError, TypeError, obstore().exceptions.BaseError):
+        return True  # known, and only the value or its neighbours are not right
+    return True
+
+
 def _ends_segment(url: str, prefix: str) -> bool:
     """Tell whether a prefix ends where a part of the URL does: options of one host are not another's that begins so."""
     return not prefix or prefix[-1] == "/" or url[len(prefix) : len(prefix) + 1] in {"", "/", "?"}
@@ -89,7 +138,7 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Any:
         if location.kind == "local":
             return stores.LocalStore()
         if location.kind == "s3":
-            if options.get("request_payer"):
+            if options.get("request_payer") or options.get("requester_pays"):
                 config["request_payer"] = True
             return stores.S3Store(location.root, **config, **_earthdata_s3(options), **common)
         if location.kind == "gs":
@@ -181,6 +230,10 @@ def _client_options(location: Location, options: Mapping[str, Any]) -> dict[str,
         client["allow_http"] = True
     if options.get("earthdata") and location.kind == "http":
         client["default_headers"] = {"authorization": f"Bearer {_earthdata_token(options)}"}
+    project = options.get("user_project") or options.get("google_user_project")
+    if project and location.kind == "gs":
+        # https://cloud.google.com/storage/docs/using-requester-pays: who is billed stands in this header
+        client["default_headers"] = {"x-goog-user-project": str(project)}
     client.update(options.get("client_options", {}))
     return client
 

@@ -47,6 +47,24 @@ def dask_client():
         yield client
 
 
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_appending_and_merging_give_the_same_set_with_every_executor(urls, tmp_path, executor):
+    for name in ("alone", "x"):
+        rr.build(urls[:100], tmp_path / f"{name}.refs")
+    rr.build(urls[130:COUNT], tmp_path / "other.refs")
+    alone = rr.open(tmp_path / "alone.refs").append(urls[100:130])
+    alone.merge(tmp_path / "other.refs", reread=True)
+    CliRunner().invoke(
+        main, ["append", str(tmp_path / "x.refs"), *urls[100:130], "--executor", executor], catch_exceptions=False
+    )
+    done = CliRunner().invoke(
+        main, ["merge", str(tmp_path / "x.refs"), str(tmp_path / "other.refs"), "--reread", "--executor", executor]
+    )
+    assert done.exit_code == 0, done.output
+    assert state(tmp_path / "x.refs") == state(tmp_path / "alone.refs")
+    assert rr.open(tmp_path / "x.refs").scenes.num_rows == COUNT
+
+
 @pytest.mark.parametrize("executor", ["threads", "processes", "pool", "dask"])
 def test_the_set_is_the_same_byte_for_byte_with_every_executor(request, urls, tmp_path, server_process, executor):
     fixture = {"pool": "threads", "dask": "dask_client"}.get(executor)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
@@ -158,6 +159,25 @@ def test_a_storage_file_that_is_no_toml_is_named(cogs, tmp_path):
     result = invoke("build", cogs[0], "-o", tmp_path / "x.refs", "--storage", tmp_path / "s.toml")
     assert result.exit_code == 1
     assert "s.toml" in result.stderr
+
+
+def test_a_misspelt_storage_option_is_refused_and_the_known_ones_are_named(cogs, tmp_path):
+    (tmp_path / "s.toml").write_text('["s3://bucket/"]\nrequst_payer = true\n')
+    result = invoke("build", cogs[0], "-o", tmp_path / "x.refs", "--storage", tmp_path / "s.toml")
+    assert result.exit_code == 1
+    assert all(text in result.stderr for text in ("s.toml", "s3://bucket/", "requst_payer", "request_payer"))
+
+
+def test_a_coordinate_that_no_scene_has_is_refused_and_the_known_ones_are_named(cogs, tmp_path):
+    table = pa.table({"href": [str(path) for path in cogs], "id": ["a", "b", "c"], "split": ["train", "test", "test"]})
+    pq.write_table(table, tmp_path / "s.parquet")
+    arguments = ["build", tmp_path / "s.parquet", "-o", tmp_path / "x.refs", "--coordinate"]
+    result = invoke(*arguments, "splitt")
+    assert result.exit_code == 1
+    assert "splitt" in result.stderr
+    assert "'split'" in result.stderr
+    assert not (tmp_path / "x.refs").exists()
+    assert invoke(*arguments, "split").exit_code == 0
 
 
 def test_info_describes_the_set_for_people_and_for_programs(cogs, tmp_path):

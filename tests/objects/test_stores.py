@@ -12,7 +12,7 @@ import pytest
 
 from rasteret_refs.errors import AccessError, SourceError
 from rasteret_refs.objects.client import Objects
-from rasteret_refs.objects.stores import options_for
+from rasteret_refs.objects.stores import check_storage, options_for
 
 DATA = bytes(range(256)) * 40
 BLOB = "https://account.blob.core.windows.net/container/x/a.tif"
@@ -116,6 +116,52 @@ def test_requester_pays_says_so_and_signs(cloud):
     headers = {name.lower(): value for name, value in cloud.seen[0][2].items()}
     assert headers["x-amz-request-payer"] == "requester"
     assert headers["authorization"].startswith("AWS4-HMAC-SHA256")
+
+
+def test_a_google_project_to_be_billed_stands_in_its_header(cloud):
+    options = {"user_project": "mine", "base_url": cloud.url, "anonymous": True, "client_options": {"allow_http": True}}
+    assert fetch(Objects({"gs://bucket/": options}), "gs://bucket/a.tif") == DATA[:100]
+    headers = {name.lower(): value for name, value in cloud.seen[0][2].items()}
+    assert headers["x-goog-user-project"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ({"request_payer": True}, "prefixes such as s3://bucket/, .* got 'request_payer'"),
+        ({"s3://bucket/": {"requst_payer": True}}, r"s3://bucket/: .* 'request_payer'.* got \['requst_payer'\]"),
+        ({"gs://": {"region": "x"}}, r"gs://: .* got \['region'\]"),
+        ({"https://host.example/": {"anonymus": True}}, r"got \['anonymus'\]"),
+        ({"/data/": {"region": "x"}}, r"/data/: .* got \['region'\]"),
+        ({"s3://bucket/": "anonymus"}, "got 'anonymus'"),
+        ({"ftp://host/": {}}, "got ftp://"),
+    ],
+)
+def test_options_that_nothing_would_use_are_refused(storage, message):
+    with pytest.raises(SourceError, match=f"s.toml.*{message}|{message}"):
+        check_storage(storage, "s.toml")
+
+
+def test_options_of_all_kinds_of_storage_are_taken():
+    check_storage(
+        {
+            "s3://": {
+                "request_payer": True,
+                "region": "us-west-2",
+                "endpoint_url": "http://127.0.0.1",
+                "aws_region": "x",
+            },
+            "s3://bucket/deep/": "anonymous",
+            "gs://bucket/": {"user_project": "mine", "service_account": "x.json"},
+            "az://container/": {"account_name": "a", "account_key": "MTIz"},
+            "https://account.blob.core.windows.net/": {"planetary-computer": True, "subscription_key": "k"},
+            "https://data.lpdaac.earthdatacloud.nasa.gov/": {"earthdata": True, "token": "t"},
+            "https://": {"timeout": 5, "client_options": {"default_headers": {"x": "y"}}},
+            "/data/": {},
+            "hf://datasets/owner/name/": {"timeout": 5},
+        },
+        "s.toml",
+    )
 
 
 def planetary(cloud):
