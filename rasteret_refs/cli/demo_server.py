@@ -54,7 +54,7 @@ def serve(directory: Path) -> Iterator[Served]:
     class Handler(_Handler):
         state = served
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     served.url = f"http://127.0.0.1:{server.server_address[1]}/"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -66,10 +66,20 @@ def serve(directory: Path) -> Iterator[Served]:
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    """A thread a connection."""
+
+    request_queue_size = 128
+    """Connections that may wait. With the standard library's 5, Linux drops those that come at once to a busy machine,
+    and they are tried again after 1, 3, 7, … seconds."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD, whole or by range (RFC 9110 section 14)."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    """Head and body are sent one after the other: the body would wait for the head's acknowledgement."""
     state: Served
 
     def do_GET(self) -> None:
