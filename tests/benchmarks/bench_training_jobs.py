@@ -3,18 +3,25 @@
 import hashlib
 import importlib
 import json
+import os
 import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import Resampling
 
 from tests.benchmarks.bench_read_data import pixels
 from tests.ml.scenes import AssetSpec, SceneSpec, write_scenes
 
 BANDS = ("red", "green", "blue", "nir")
 CHIP = 256
+SEED = 20240101
 
 
 def _spread(count: int, size: int) -> list[SceneSpec]:
@@ -33,14 +40,18 @@ SHAPES = {
         "scenes": [SceneSpec(id=f"s{n:03d}", day=n, size=4096) for n in range(30)],
         "bands": ("red",), "chips": 4, "stacked": True, "title": "several areas, 30 scenes, as series",
     },
+    # Where Rasteret's own comparison crosses a boundary: Sentinel-2's tiles 43QHV and 44QKE, six days of each.
     "boundary": {
         "scenes": [
-            SceneSpec(id=f"s{n:03d}", day=n, size=4096, crs=f"EPSG:{32643 + n % 2}",
-                      x=(772_000.0, 118_000.0)[n % 2], y=1_500_000.0) for n in range(12)
+            SceneSpec(id=f"s{n:03d}", day=n // 2 * 5, size=10_980, crs=f"EPSG:{32643 + n % 2}",
+                      x=(799_980.0, 199_980.0)[n % 2], y=2_000_040.0) for n in range(12)
         ],
-        "bands": ("red",), "chips": 2, "stacked": True, "title": "across a CRS boundary, 12 scenes, as a series",
+        "bands": ("red",), "chips": 2, "stacked": True, "genuine": 3,
+        "title": "across a CRS boundary, 12 scenes, as a series",
     },
 }  # fmt: skip
+AREA = (78.25, 17.30, 78.45, 17.40)
+"""Degrees: where Rasteret's own comparison draws its chips across the boundary, see `make_environment`."""
 
 
 def prepare(name: str, root: Path, url: str | None) -> dict:
@@ -51,12 +62,39 @@ def prepare(name: str, root: Path, url: str | None) -> dict:
     directory = root / ("chips" if name == "local" else name)
     base = f"{url}{directory.name}/" if url else None
     assets = [AssetSpec(name=band) for band in shape["bands"]]
+    if "genuine" in shape:
+        _write_as_published(directory, shape)
     items = write_scenes(directory, shape["scenes"], assets, block=1024, base=base, pixels=_distinct())
     begin = time.perf_counter()
     rr.build(items, root / f"{name}.refs", overwrite=True)
     built = time.perf_counter() - begin
     job = {"name": name, "refs": str(root / f"{name}.refs"), "files": base or f"{directory}/", "build": built}
     return {**job, "title": shape["title"]} if "title" in shape else job
+
+
+def _write_as_published(directory: Path, shape: dict) -> None:
+    """Write scenes as Earth Search publishes Sentinel-2 L2A: 10,980² pixels, tiles of 1024², overviews, headers first.
+
+    A few genuine files for each CRS; further scenes are other names of the same ones, as in `bench_read_data`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    written: dict[str, list[Path]] = {}
+    for number, scene in enumerate(shape["scenes"]):
+        path, genuine = directory / f"{scene.id}_{shape['bands'][0]}.tif", written.setdefault(scene.crs, [])
+        genuine.append(path)
+        if path.exists():
+            continue
+        if len(genuine) > shape["genuine"]:
+            os.link(genuine[(len(genuine) - 1) % shape["genuine"]], path)
+            continue
+        profile = {
+            "driver": "COG", "width": scene.size, "height": scene.size, "count": 1, "dtype": "uint16", "nodata": 0,
+            "crs": scene.crs, "transform": from_origin(scene.x, scene.y, 10, 10), "compress": "deflate",
+            "predictor": 2, "blocksize": 1024, "overview_resampling": "nearest", "num_threads": 2,
+        }  # fmt: skip
+        half = pixels(scene.size // 2, "uint16", number)
+        with rasterio.open(path, "w", **profile) as file:
+            file.write(np.tile(half, (2, 2)), 1)
 
 
 def _distinct():
@@ -95,16 +133,32 @@ def our_dataset(job: dict, shape: dict):
     return collection.to_torchgeo(shape["bands"], time_series=shape["stacked"], crs=_crs(job), resampling="bilinear")
 
 
-def sampler_of(dataset, shape: dict, name: str, times: int = 1):
+def sampler_of(dataset, shape: dict, name: str, times: int = 1, seed: int = SEED):
     """The same places for both."""
     from torchgeo.samplers import RandomPatchSampler
 
     roi = None
     if name == "boundary":
-        import shapely
+        dataset, roi = _common_ground(shape)
+    return RandomPatchSampler(dataset, size=CHIP, length=shape["chips"] * times, generator=seed, roi=roi)
 
-        roi = shapely.box(774_000.0, 1_482_000.0, 790_000.0, 1_498_000.0)
-    return RandomPatchSampler(dataset, size=CHIP, length=shape["chips"] * times, generator=20240101, roi=roi)
+
+def _common_ground(shape: dict):
+    """What chips across the boundary are drawn from: the area, on the pixels of the scenes in the dataset's CRS.
+
+    Samplers count pixels from the corner of all scenes. TorchGeo warps the other scenes to grids of their own, so its
+    corner lies between pixels, and the same seed would give both datasets other places.
+    """
+    import geopandas
+    import pyproj
+    import shapely
+
+    first = shape["scenes"][0]
+    box = shapely.box(first.x, first.y - first.size * 10, first.x + first.size * 10, first.y)
+    index = geopandas.GeoDataFrame(geometry=[box], crs=first.crs)
+    to_scene = pyproj.Transformer.from_crs(4326, first.crs, always_xy=True)
+    roi = shapely.transform(shapely.box(*AREA), to_scene.transform, interleaved=False)
+    return SimpleNamespace(index=index, res=(10.0, 10.0)), roi
 
 
 def measure(job: dict) -> dict:
@@ -125,7 +179,8 @@ def measure(job: dict) -> dict:
     dataset = make(job, shape)
     opening = time.perf_counter() - begin
     loader = DataLoader(
-        dataset, sampler=sampler_of(dataset, shape, job["name"], 2 * job["workers"] or 1), batch_size=32,
+        dataset, batch_size=32,
+        sampler=sampler_of(dataset, shape, job["name"], 2 * job["workers"] or 1, job.get("seed", SEED)),
         num_workers=job["workers"], collate_fn=stack_samples,
         multiprocessing_context="spawn" if job["workers"] else None, # forked, GDAL's connections are shared and garbled
     )  # fmt: skip
@@ -138,15 +193,38 @@ def measure(job: dict) -> dict:
         else:
             count += len(batch["bounds"])
         seconds = time.perf_counter() - begin  # the workers' end does not count
-    digest = hashlib.sha256()
-    for image, _ in kept:
-        for chip in image:
-            digest.update(chip.numpy().astype(np.uint16).tobytes())
     total = seconds if shape.get("warm") else seconds + opening
     return {
-        "seconds": total, "opening": opening, "chips": count, "digest": digest.hexdigest(),
+        "seconds": total, "opening": opening, "chips": count, **_pixels(kept, job, shape),
         "places": [places for _, bounds in kept for places in _places(bounds, shape["scenes"])],
     }  # fmt: skip
+
+
+def _pixels(kept: list, job: dict, shape: dict) -> dict:
+    """A digest of the chips; where CRSs differ, of those scenes that nobody warps.
+
+    TorchGeo warps the others by nearest neighbour to a grid of their own and resamples that, ours once: those of ours
+    are compared with what GDAL makes of the files when it warps them straight onto the chip.
+    """
+    digest, off = hashlib.sha256(), [0]
+    for image, bounds in kept:
+        for chip, place in zip(image.numpy().astype(np.uint16), bounds.double().tolist(), strict=True):
+            for number, layer in enumerate(chip if "genuine" in shape else [chip]):
+                scene = shape["scenes"][number]
+                if "genuine" not in shape or scene.crs == shape["scenes"][0].crs:
+                    digest.update(layer.tobytes())
+                elif job["who"] == "ours":
+                    path = Path(job["refs"]).with_suffix("") / f"{scene.id}_{shape['bands'][0]}.tif"
+                    wanted = _warped(path, place[0], place[4], shape["scenes"][0].crs)
+                    off.append(int(np.abs(layer[0].astype(int) - wanted).max()))
+    return {"digest": digest.hexdigest(), "off": max(off)}
+
+
+def _warped(path: Path, west: float, north: float, crs: str) -> np.ndarray:
+    """What GDAL makes of a file on the grid of a chip."""
+    place = {"crs": crs, "transform": from_origin(west, north, 10, 10), "width": CHIP, "height": CHIP}
+    with rasterio.open(path) as file, WarpedVRT(file, resampling=Resampling.bilinear, **place) as warped:
+        return warped.read(1).astype(int)
 
 
 def _places(bounds, scenes) -> list[list]:
@@ -186,8 +264,6 @@ def make_environment() -> None:
 
     https://terrafloww.github.io/rasteret/explanation/benchmark/
     """
-    import os
-
     os.environ["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
     for name in ("GDAL_MAX_RAW_BLOCK_CACHE_SIZE", "GDAL_SWATH_SIZE", "VSI_CURL_CACHE_SIZE"):
         os.environ[name] = "200000000"
