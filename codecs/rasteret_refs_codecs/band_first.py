@@ -7,32 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs_codecs.base import Bytes, CodecError, as_bytes, checked_choice
-from rasteret_refs_codecs.rows import RowCodec, sample_words
+from rasteret_refs_codecs.rows import SampleRowCodec
 
 
 @dataclass(frozen=True, kw_only=True)
-class BandFirst(RowCodec):
+class BandFirst(SampleRowCodec):
     """Turn (rows, columns, samples) into (samples, rows, columns) (TIFF 6.0, PlanarConfiguration 1)."""
 
     codec_id: ClassVar[str] = "rasteret_refs.band_first"
 
-    sample_bytes: int
-    """Bytes of a decoded sample: 1, 2, 4, 8 or 16."""
-
     def __post_init__(self) -> None:
-        checked_choice(self.codec_id, "sample_bytes", self.sample_bytes, (1, 2, 4, 8, 16))
         checked_choice(self.codec_id, "short_rows", self.short_rows, (0,))
         super().__post_init__()
-
-    @property
-    def encoded_row_bytes(self) -> int:
-        """Bytes of one interleaved row."""
-        return self.shape[1] * self.shape[2] * self.sample_bytes
-
-    @property
-    def decoded_dtype(self) -> np.dtype[Any]:
-        """Words of a sample's size."""
-        return sample_words(self.sample_bytes)
 
     def decoded_shape(self, rows: int) -> tuple[int, int, int]:
         """Bands first."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs_codecs.base import Bytes, CodecError, checked_choice
-from rasteret_refs_codecs.libtiff import LibtiffCodec
+from rasteret_refs_codecs.libtiff import GreyCodec
 
 _FEW = 0.01
 """Share of a strip's rows on which decoders disagree where these rows are damaged, rather than one decoder lost."""
@@ -17,7 +17,7 @@ _COMPRESSIONS = {"rle": 2, "group3": 3, "group4": 4, "rle_words": 32771}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ccitt(LibtiffCodec):
+class Ccitt(GreyCodec):
     """Decode to one byte a pixel: 0 for a white run, 1 for a black one, whatever they mean in the image."""
 
     codec_id: ClassVar[str] = "rasteret_refs.ccitt"
@@ -33,13 +33,6 @@ class Ccitt(LibtiffCodec):
         checked_choice(self.codec_id, "scheme", self.scheme, tuple(_COMPRESSIONS))
         checked_choice(self.codec_id, "fill_order", self.fill_order, (1, 2))
         super().__post_init__()
-        if self.shape[2] != 1:
-            raise CodecError(f"{self.codec_id}: expected 1 sample, got {self.shape[2]}")
-
-    @property
-    def decoded_dtype(self) -> np.dtype[Any]:
-        """One byte a pixel."""
-        return np.dtype("|u1")
 
     @property
     def tags(self) -> Mapping[int, tuple[int, ...]]:

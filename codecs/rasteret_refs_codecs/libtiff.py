@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from rasteret_refs_codecs.base import Bytes, Endian, checked_choice
+from rasteret_refs_codecs.base import Bytes, CodecError, Endian, checked_choice
 from rasteret_refs_codecs.images import ImageCodec
 
 _SHORT, _LONG = 3, 4
@@ -45,6 +45,21 @@ class LibtiffCodec(ImageCodec):
         decoded = imagecodecs.tiff_decode(single_strip(data, shape_tags | dict(self.tags), self.byte_order))
         native = decoded.reshape(rows, columns, samples)
         return native.view(np.uint8) if native.dtype == bool else native.astype(self.decoded_dtype, copy=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GreyCodec(LibtiffCodec):
+    """Decode images of one sample a pixel to one byte each."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shape[2] != 1:
+            raise CodecError(f"{self.codec_id}: expected 1 sample, got {self.shape[2]}")
+
+    @property
+    def decoded_dtype(self) -> np.dtype[Any]:
+        """One byte a pixel."""
+        return np.dtype("|u1")
 
 
 def single_strip(data: Bytes, tags: Mapping[int, tuple[int, ...]], byte_order: str) -> bytes:

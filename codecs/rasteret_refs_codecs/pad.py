@@ -6,35 +6,18 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from rasteret_refs_codecs.base import Bytes, checked_choice
-from rasteret_refs_codecs.rows import RowCodec, sample_words
+from rasteret_refs_codecs.base import Bytes
+from rasteret_refs_codecs.rows import SampleRowCodec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pad(RowCodec):
+class Pad(SampleRowCodec):
     """Extend a short last strip to the rows that every chunk of a Zarr array has.
 
     The rows added lie past the image's edge, so that Zarr never shows them. Bytes past a whole chunk are dropped.
     """
 
     codec_id: ClassVar[str] = "rasteret_refs.pad"
-
-    sample_bytes: int
-    """Bytes of a decoded sample: 1, 2, 4, 8 or 16."""
-
-    def __post_init__(self) -> None:
-        checked_choice(self.codec_id, "sample_bytes", self.sample_bytes, (1, 2, 4, 8, 16))
-        super().__post_init__()
-
-    @property
-    def encoded_row_bytes(self) -> int:
-        """Bytes of one row, before and after."""
-        return self.shape[1] * self.shape[2] * self.sample_bytes
-
-    @property
-    def decoded_dtype(self) -> np.dtype[Any]:
-        """Words of a sample's size."""
-        return sample_words(self.sample_bytes)
 
     def decoded_shape(self, rows: int) -> tuple[int, int, int]:
         """Return the whole chunk's shape."""

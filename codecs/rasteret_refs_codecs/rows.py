@@ -15,6 +15,7 @@ from rasteret_refs_codecs.base import (
     CodecError,
     ShapedCodec,
     as_bytes,
+    checked_choice,
     typed_output,
 )
 
@@ -39,11 +40,6 @@ def rows_present(size: int, rows: int, short_rows: int, row_bytes: int) -> int:
         return short_rows
     short = f" or {short_rows * row_bytes} (last strip)" if short_rows else ""
     raise CodecError(f"expected {rows * row_bytes} bytes for {rows} rows{short}, got {size}")
-
-
-def sample_words(sample_bytes: int) -> np.dtype[Any]:
-    """Return a dtype of that many bytes which NumPy copies fast and bit by bit."""
-    return np.dtype("<c16" if sample_bytes == 16 else f"<u{sample_bytes}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,3 +104,25 @@ class RowCodec(ShapedCodec):
         if rest or rows not in {self.shape[0], self.short_rows} or not rows:
             raise CodecError(f"{self.codec_id}: expected {self.shape[0] * row_bytes} bytes to encode, got {data.size}")
         return self.encode_rows(data.view(self.decoded_dtype).reshape(rows, *self.shape[1:]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRowCodec(RowCodec):
+    """A row codec that moves whole samples, whatever they hold."""
+
+    sample_bytes: int
+    """Bytes of a decoded sample: 1, 2, 4, 8 or 16."""
+
+    def __post_init__(self) -> None:
+        checked_choice(self.codec_id, "sample_bytes", self.sample_bytes, (1, 2, 4, 8, 16))
+        super().__post_init__()
+
+    @property
+    def encoded_row_bytes(self) -> int:
+        """Bytes of one row, before and after."""
+        return self.shape[1] * self.shape[2] * self.sample_bytes
+
+    @property
+    def decoded_dtype(self) -> np.dtype[Any]:
+        """Words of a sample's size, which NumPy copies fast and bit by bit."""
+        return np.dtype("<c16" if self.sample_bytes == 16 else f"<u{self.sample_bytes}")
