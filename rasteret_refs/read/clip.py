@@ -12,11 +12,13 @@ import numpy.typing as npt
 import pyproj
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.read.target import Grid
+from rasteret_refs.read.target import Grid, both, moved_by
 
 _burning = threading.Lock()
 """rasterio silences a warning while it makes a dataset of an array (1.5.2, _io.pyx, MemoryDataset). Python keeps what
 is silenced for all threads together, so two at a time could leave everything silent, or one warning loud."""
+_PIECE = 1024
+"""Rows and columns that are burnt at once."""
 _HALF_TURN = 180.0
 """Degrees."""
 _LONGEST_EDGE = 0.01
@@ -33,15 +35,34 @@ class Clip:
     all_touched: bool
     """Pixels that the geometry touches count; else those whose centre lies inside."""
 
-    def outside(self, grid: Grid) -> npt.NDArray[np.bool_]:
-        """Tell which pixels of a grid lie outside, shape (rows, columns)."""
+    def outside(self, grid: Grid, rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
+        """Tell which pixels of a grid's window lie outside, shape (rows, columns).
+
+        GDAL's arithmetic counts from the first pixel that it is given, and rounds so; where an edge runs through the
+        centre of a pixel, that decides. So it is always given the same pieces of the grid.
+        """
+        import shapely
+
+        geometry = shapely.from_wkb(self.wkb)
+        out = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype=bool)
+        for top in range(rows.start - rows.start % _PIECE, rows.stop, _PIECE):
+            for left in range(columns.start - columns.start % _PIECE, columns.stop, _PIECE):
+                down, across = slice(top, min(top + _PIECE, grid.height)), slice(left, min(left + _PIECE, grid.width))
+                mask = self._burnt(geometry, grid.window(down, across))
+                high, near = both(down, rows), both(across, columns)
+                out[moved_by(high, -rows.start), moved_by(near, -columns.start)] = mask[
+                    moved_by(high, -top), moved_by(near, -left)
+                ]
+        return out
+
+    def _burnt(self, geometry: Any, grid: Grid) -> npt.NDArray[np.bool_]:
         import shapely
         from affine import Affine
         from rasterio.features import geometry_mask
 
         shape = (grid.height, grid.width)
-        geometry = shapely.from_wkb(self.wkb)
-        if geometry.is_empty:
+        left, bottom, right, top = grid.bounds
+        if geometry.is_empty or not shapely.intersects(geometry, shapely.box(left, bottom, right, top)):
             return np.ones(shape, dtype=bool)
         with _burning:
             mask: npt.NDArray[np.bool_] = geometry_mask(

@@ -277,7 +277,7 @@ def _finish(read: _Read, *, masked: bool) -> None:
     outside = np.ones(pixels.shape[-2:], dtype=bool)
     outside[read.inside] = False
     if read.clip is not None:
-        outside |= read.clip.outside(read.grid)
+        outside |= read.clip.outside(read.grid, slice(0, read.grid.height), slice(0, read.grid.width))
     if read.mask is not None:
         outside |= read.mask == 0
     if masked:

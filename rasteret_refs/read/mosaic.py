@@ -160,7 +160,7 @@ class MosaicArray(BackendArray):
         out = np.empty((len(slots), *wanted.shape), dtype=recipe.dtype)
         if out.size == 0:
             return out
-        outside = recipe.clip.outside(recipe.target.window(rows, columns)) if recipe.clip is not None else None
+        outside = recipe.clip.outside(recipe.target, rows, columns) if recipe.clip is not None else None
         if outside is not None and outside.all():
             out[...] = recipe.fill
             return out

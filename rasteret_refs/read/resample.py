@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.overlap import overlap
-from rasteret_refs.read.target import Grid
-from rasteret_refs.read.ways import REACH, Course, Placement, both, moved_by
+from rasteret_refs.read.target import Grid, both, moved_by
+from rasteret_refs.read.ways import REACH, Course, Placement
 
 METHODS = (*REACH, "average", "mode", "max", "min", "med", "q1", "q3", "sum", "rms")
 """Names of the resamplings that GDAL's warper has."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -32,6 +32,8 @@ class Grid:
     """Of pixel corners."""
     height: int
     width: int
+    axes: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = field(default=None, compare=False)
+    """x of the columns' and y of the rows' centres as somebody else reckons them; None: as `centres` does."""
 
     @property
     def resolution(self) -> tuple[float, float]:
@@ -57,6 +59,8 @@ class Grid:
 
     def centres(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Give x of the columns' and y of the rows' centres; only of grids that are not rotated."""
+        if self.axes is not None:
+            return self.axes
         a, _, c, _, e, f = self.transform
         columns = np.arange(self.width, dtype=np.float64)
         rows = np.arange(self.height, dtype=np.float64)
@@ -80,6 +84,16 @@ class Grid:
         if abs(column - round(column)) > near or abs(row - round(row)) > near:
             return None
         return round(row), round(column)
+
+
+def both(one: slice, other: slice) -> slice:
+    """Give what two ranges share; it stops before it starts where they share nothing."""
+    return slice(max(one.start, other.start), min(one.stop, other.stop))
+
+
+def moved_by(span: slice, distance: int) -> slice:
+    """Shift a range."""
+    return slice(span.start + distance, span.stop + distance)
 
 
 def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
@@ -188,7 +202,9 @@ def _ceil(value: float) -> int:
 
 
 def grid_like(like: Any) -> Grid:
-    """Take over the grid of a GeoBox, or of an xarray object that odc-geo finds one in.
+    """Take over the grid of a GeoBox, or of an xarray object that odc-geo finds one in, with its very coordinates.
+
+    (Arithmetic in xarray keeps what two objects share, compared exactly: an ulp aside, and rows are dropped silently.)
 
     Raises
     ------
@@ -204,7 +220,19 @@ def grid_like(like: Any) -> Grid:
         raise QueryError(
             f"expected a GeoBox, or an xarray object with CRS and coordinates, found {type(like).__name__}"
         )
-    height, width = geobox.shape
+    height, width = map(int, geobox.shape)
     crs = pyproj.CRS.from_user_input(geobox.crs.to_wkt())
     a, b, c, d, e, f = map(float, geobox.affine[:6])
-    return Grid(crs=crs, transform=(a, b, c, d, e, f), height=int(height), width=int(width))
+    grid = Grid(crs=crs, transform=(a, b, c, d, e, f), height=height, width=width)
+    return replace(grid, axes=_axes(like, geobox, grid)) if b == 0 and d == 0 else grid
+
+
+def _axes(like: Any, geobox: Any, grid: Grid) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """Take over coordinates, (x, y), where they are the grid's but for what rounding makes of them."""
+    if like is geobox:
+        y, x = (one.values for one in geobox.coordinates.values())
+    else:
+        y, x = (like[dim].to_numpy() for dim in like.odc.spatial_dims)
+    pairs = zip((x, y), grid.centres(), grid.resolution, strict=True)
+    alike = all(p.shape == q.shape and np.allclose(p, q, rtol=0, atol=_CLOSE * size) for p, q, size in pairs)
+    return (x, y) if alike else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rasteret_refs.read.images import Image, Level
 from rasteret_refs.read.overlap import Overlap, overlap, spacing
-from rasteret_refs.read.target import Grid, same_crs
+from rasteret_refs.read.target import Grid, both, moved_by, same_crs
 
 REACH = {"nearest": 1.0, "bilinear": 1.0, "cubic": 2.0, "cubic_spline": 2.0, "lanczos": 3.0}
 """Pixels that a method looks around at equal resolution; methods that take all pixels beneath one: 1.
@@ -140,16 +140,6 @@ class Ways:
         if id(grid) not in self._overlaps:
             self._overlaps[id(grid)] = overlap(grid, self.target, self._reach)
         return self._overlaps[id(grid)]
-
-
-def both(one: slice, other: slice) -> slice:
-    """Give what two ranges share; it stops before it starts where they share nothing."""
-    return slice(max(one.start, other.start), min(one.stop, other.stop))
-
-
-def moved_by(span: slice, distance: int) -> slice:
-    """Shift a range."""
-    return slice(span.start + distance, span.stop + distance)
 
 
 def _moved(level: Level, rows: slice, columns: slice, row: int, column: int) -> Placement | None:

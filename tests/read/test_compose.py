@@ -223,7 +223,7 @@ def test_grouping_by_a_column_names_the_dimension_after_it(collection, files):
     [
         ({"assets": ["blue"]}, "found 'blue'"),
         ({"mask": {"blue": [1]}}, "found 'blue'"),
-        ({"mask": "nonsense"}, "expected mask="),
+        ({"mask": "nonsense"}, "expected masks like"),
         ({"groupby": "nothing"}, "got 'nothing'"),
         ({"order": "nothing"}, "got 'nothing'"),
         ({"bands": ["nir"]}, "found 'nir'"),

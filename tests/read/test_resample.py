@@ -9,6 +9,7 @@ import numpy as np
 import odc.geo.xr  # noqa: F401 - registers .odc
 import pytest
 import rasterio
+import rioxarray
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -19,7 +20,7 @@ import rasteret_refs as rr
 from rasteret_refs.build.run import build
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import QueryError
-from rasteret_refs.read import resample
+from rasteret_refs.read import clip, resample
 from rasteret_refs.read.resample import METHODS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # odc-geo's own
@@ -225,6 +226,32 @@ def test_masks_of_another_crs_hide_the_same_pixels_in_any_chunks(tmp_path):
     whole = refs.read(**how)["red"].to_numpy()
     np.testing.assert_array_equal(refs.read(**how, chunks={"y": 57, "x": 113})["red"], whole)
     assert 0.1 < (whole == 0).mean() < 0.6
+
+
+@pytest.mark.parametrize("all_touched", [False, True])
+def test_geometries_clip_the_same_pixels_in_any_chunks(make, monkeypatch, all_touched):
+    refs = make((noise((300, 400)), {"nodata": 0}))
+    corners = [(75.921, 12.641), (75.95, 12.65), (75.93, 12.664)]  # edges run through centres of pixels
+    how = {"geometry": shapely.Polygon(corners), "crs": 4326, "resolution": 0.0001, "all_touched": all_touched}
+    whole = refs.read(**how)["image"].to_numpy()
+    np.testing.assert_array_equal(refs.read(**how, chunks={"y": 37, "x": 53})["image"], whole)
+    monkeypatch.setattr(clip, "_PIECE", 64)
+    np.testing.assert_array_equal(refs.read(**how)["image"], refs.read(**how, chunks={"y": 37, "x": 53})["image"])
+    assert (refs.read(**how)["image"].to_numpy() == whole).mean() > 0.999
+
+
+def test_what_is_read_like_something_has_its_very_coordinates(make, tmp_path):
+    pixels = noise((300, 400))
+    refs = make((pixels, {"nodata": 0}))
+    other = rioxarray.open_rasterio(tmp_path / "0.tif").rio.reproject("EPSG:4326")
+    found = refs.read(like=other)["image"][0]
+    np.testing.assert_array_equal(found.x, other.x)
+    np.testing.assert_array_equal(found.y, other.y)
+    assert (found.astype(int) - other[0]).shape == other.shape[1:]
+    geobox = GeoBox.from_bbox((75.92, 12.63, 75.95, 12.66), "EPSG:4326", resolution=0.0001)
+    found = refs.read(geobox=geobox)
+    np.testing.assert_array_equal(found.y, geobox.coordinates["latitude"].values)
+    np.testing.assert_array_equal(found.x, geobox.coordinates["longitude"].values)
 
 
 def test_ways_that_do_not_exist_are_refused_before_anything_is_read(make):
