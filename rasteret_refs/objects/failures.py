@@ -81,6 +81,8 @@ def judge(error: Exception) -> Failure:
     if isinstance(error, FileNotFoundError):
         if "is directory" in text:
             detail = "a directory"
+        elif "os error 2" in text:
+            detail = "no such file"
         return Failure(kind=Kind.FINAL, error=NotFoundError, detail=detail)
     if name in {"PermissionDeniedError", "UnauthenticatedError"} or "Permission denied" in text:
         return Failure(kind=Kind.FINAL, error=AccessError, detail=detail)

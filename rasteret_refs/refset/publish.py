@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from rasteret_refs.refset.trees import files_below, remove_tree
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 """From Linux's `fcntl.h` and `linux/fs.h`; see renameat2(2)."""
+
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""A URL, also one that became a path and lost a slash: it would be a directory called `s3:`."""
 
 _UNIMPORTANT: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 """Files that file managers drop into any directory."""
@@ -55,6 +59,10 @@ def staged(out: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[
     RefsetError
         The directory above cannot be written.
     """
+    if _URL.match(os.fspath(out)):
+        raise RefsetError(
+            f"{os.fspath(out)}: expected a local directory to write into, got a URL; write locally, then push"
+        )
     place = Path(os.path.realpath(out))
     with _locked(place):
         _tidy(place)

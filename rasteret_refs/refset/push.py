@@ -70,6 +70,8 @@ def push(
         from rasteret_refs.refset.push_hf import push_to_hugging_face
 
         place = push_to_hugging_face(refset, base, names, url, version=version, token=token)
+    elif url.endswith("://"):
+        raise RefsetError(f"{url}: expected a bucket or container after it, got none")
     elif url.startswith(("http://", "https://")):
         raise RefsetError(f"{url}: expected a directory, or an s3, gs, az or hf URL: plain HTTP has no way to write")
     else:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from rasteret_refs.build.scene import Scene
 from rasteret_refs.errors import NotFoundError, RasteretRefsError, SourceError
+from rasteret_refs.objects.location import locate
 from rasteret_refs.sources.files import expand, file_scenes, glob_pattern, read_list
 from rasteret_refs.sources.hrefs import absolute, is_url, scheme, unsigned
 from rasteret_refs.sources.options import Options
@@ -42,6 +43,8 @@ class Dispatcher:
             As `resolve.resolve`.
         """
         if isinstance(value, str | os.PathLike):
+            if not os.fspath(value).strip():
+                raise SourceError("expected a source of scenes (a path, a URL or a catalog id), got an empty text")
             return self._named(os.fspath(value))
         if isinstance(value, Scene):
             return self._scenes([value])
@@ -85,6 +88,8 @@ class Dispatcher:
         return self._files(lambda: expand(text))
 
     def _url(self, text: str, path: str) -> Source:
+        if not urlsplit(text).netloc and not text.startswith("file:"):
+            locate(text)  # raises: no host or bucket
         words = [word for word in path.lower().split("/") if word]
         last = words[-1] if words else ""
         if scheme(text) in {"http", "https"}:

@@ -17,6 +17,12 @@ MAXIMUM_PAGES = 10_000
 BEYOND_MATCHED = 10
 """How many times the items that a server says match it may give: some only estimate that number."""
 RETRIES = 5
+_CONNECTIONS = 2
+"""Retries where no server is: most likely the host's name is wrong, or the machine is offline."""
+_NOBODY = {
+    "NameResolutionError": "the host's name cannot be resolved",
+    "Connection refused": "the connection was refused",
+}
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between bytes."""
 _RETRIED = (408, 429, 500, 502, 503, 504)
@@ -47,8 +53,8 @@ def search(
     limit
         Items at most.
     retries, backoff
-        Attempts after 408, 429, 500, 502, 503, 504 and dropped connections; waits `Retry-After`, or
-        `backoff` · 2ⁿ seconds.
+        Attempts after 408, 429, 500, 502, 503, 504 and dropped connections, fewer where no server is; waits
+        `Retry-After`, or `backoff` · 2ⁿ seconds.
 
     Raises
     ------
@@ -81,6 +87,7 @@ def _io(retries: int, backoff: float) -> Any:
     # `allowed_methods=None`: a search by POST changes nothing on the server, so it may be repeated as well.
     retry = Retry(
         total=retries,
+        connect=min(retries, _CONNECTIONS),
         backoff_factor=backoff,
         status_forcelist=_RETRIED,
         allowed_methods=None,
@@ -178,6 +185,9 @@ def _translated(error: Exception, endpoint: str) -> RasteretRefsError:
         return NotFoundError(f"{endpoint}: the STAC API knows no such address or collection (404): {text}")
     if status in _RETRIED:
         return UnavailableError(f"{endpoint}: the STAC API answered {status} after {RETRIES} retries: {text}")
+    nobody = next((meaning for mark, meaning in _NOBODY.items() if mark in str(error)), None)
+    if status is None and nobody is not None:
+        return UnavailableError(f"{endpoint}: expected a STAC API, but {nobody}")
     if isinstance(error, APIError) and status is None:
         # pystac-client wraps what requests and urllib3 raise (time-outs, dropped connections, retries used up).
         return UnavailableError(f"{endpoint}: the STAC API did not answer after {RETRIES} retries: {text}")

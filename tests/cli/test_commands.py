@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, and its messages for every kind of bad input."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -159,6 +160,28 @@ def test_a_storage_file_that_is_no_toml_is_named(cogs, tmp_path):
     result = invoke("build", cogs[0], "-o", tmp_path / "x.refs", "--storage", tmp_path / "s.toml")
     assert result.exit_code == 1
     assert "s.toml" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "", "-o", "{out}"], "expected a source of scenes"),
+        (["build", "s3://", "-o", "{out}"], "expected a bucket"),
+        (["build", "{cog}", "-o", "s3://bucket/x.refs"], "expected a local directory .* push"),
+        (["build", "{cog}", "-o", "https://host.example/x.refs"], "expected a local directory .* push"),
+        (["push", "{refs}", "s3://", "--version", "v1"], "expected a bucket"),
+        (["inspect", "{out}.tif"], r"x\.refs\.tif: .* no such file"),
+    ],
+)
+def test_places_that_are_none_are_refused_before_anything_is_written(cogs, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    invoke("build", cogs[0], "-o", tmp_path / "good.refs")
+    names = {"out": tmp_path / "x.refs", "cog": cogs[0], "refs": tmp_path / "good.refs"}
+    before = sorted(tmp_path.iterdir())
+    result = invoke(*(argument.format(**names) for argument in arguments))
+    assert result.exit_code == 1
+    assert re.search(message, result.stderr)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_misspelt_storage_option_is_refused_and_the_known_ones_are_named(cogs, tmp_path):

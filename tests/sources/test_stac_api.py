@@ -1,12 +1,14 @@
 """Searching STAC APIs: paging, bounds, servers that misbehave."""
 
 import json
+import time
 
 import pytest
 
 from rasteret_refs.errors import AccessError, NotFoundError, SourceError, UnavailableError
 from rasteret_refs.sources import stac_api
 from rasteret_refs.sources.catalog import load_catalog
+from rasteret_refs.sources.item_filter import ItemFilter
 from rasteret_refs.sources.resolve import resolve, resolve_recipe
 from tests.sources.stac_server import Api, serve
 
@@ -209,3 +211,10 @@ def test_catalog_ids_of_the_package_are_known_to_resolve_without_a_request():
     for name, dataset in load_catalog().items():
         if not dataset.requester_pays and dataset.kind == "stac-api":
             assert resolve(name, limit=1).dataset is dataset
+
+
+def test_an_api_where_no_server_is_is_told_soon():
+    begun = time.monotonic()
+    with pytest.raises(UnavailableError, match="expected a STAC API, but the connection was refused"):
+        list(stac_api.search("http://127.0.0.1:1/stac", ItemFilter(), collections=["things"]))
+    assert time.monotonic() - begun < 10
