@@ -206,9 +206,10 @@ def _pixels(kept: list, job: dict, shape: dict) -> dict:
     TorchGeo warps the others by nearest neighbour to a grid of their own and resamples that, ours once: those of ours
     are compared with what GDAL makes of the files when it warps them straight onto the chip.
     """
-    digest, off = hashlib.sha256(), [0]
+    digest, each, off = hashlib.sha256(), [], [0]
     for image, bounds in kept:
         for chip, place in zip(image.numpy().astype(np.uint16), bounds.double().tolist(), strict=True):
+            each.append(hashlib.sha256(chip.tobytes()).hexdigest()[:16])
             for number, layer in enumerate(chip if "genuine" in shape else [chip]):
                 scene = shape["scenes"][number]
                 if "genuine" not in shape or scene.crs == shape["scenes"][0].crs:
@@ -217,7 +218,7 @@ def _pixels(kept: list, job: dict, shape: dict) -> dict:
                     path = Path(job["refs"]).with_suffix("") / f"{scene.id}_{shape['bands'][0]}.tif"
                     wanted = _warped(path, place[0], place[4], shape["scenes"][0].crs)
                     off.append(int(np.abs(layer[0].astype(int) - wanted).max()))
-    return {"digest": digest.hexdigest(), "off": max(off)}
+    return {"digest": digest.hexdigest(), "each": each, "off": max(off)}
 
 
 def _warped(path: Path, west: float, north: float, crs: str) -> np.ndarray:
