@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.ml.images import AssetImages, Floats
-from rasteret_refs.ml.pieces import Lines, Place, Step, finish_all, lines_on, step
+from rasteret_refs.ml.pieces import Place, lines_on
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.warp import Warp
+from rasteret_refs.read.lines import Lines, Step, finish_all, step
 from rasteret_refs.read.masks import Mask
 
 

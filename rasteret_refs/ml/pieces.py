@@ -1,30 +1,16 @@
-"""Pixels of an image at given rows and columns, also outside of it, as windows of a batch."""
+"""Which rows and columns of an image lie where a grid of the ground has its pixels."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages, Floats, Integers
-from rasteret_refs.read import workers
-from rasteret_refs.read.arrays import ReferencedArray
-from rasteret_refs.read.reader import Window
+from rasteret_refs.read.lines import Lines
 
 CLOSE = 1e-3
 """Pixels: a grid that lies off by less is taken to be aligned; transforms come with rounded decimals."""
-
-
-class Step(NamedTuple):
-    """One read of a batch, and what makes its pixels reach their place."""
-
-    window: Window
-    finish: Callable[[npt.NDArray[Any]], None] | None
-    """Given the pixels; None where the window's own `out` is the place."""
-    then: Callable[[], None] | None = None
-    """Further work, once all pixels of the batch are in their places; it may run beside that of other steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +23,6 @@ class Place:
     """(a, b, c, d, e, f) of the first pixel."""
     height: int
     width: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lines:
-    """Positions of an image along one axis, one for each pixel of the output; some may lie outside the image."""
-
-    positions: Integers
-    size: int
-    """Of the image along this axis."""
-
-    @property
-    def inside(self) -> npt.NDArray[np.bool_]:
-        """Which positions the image has."""
-        return (self.positions >= 0) & (self.positions < self.size)
 
 
 def lines_on(images: AssetImages, row: int, transform: Floats, height: int, width: int) -> tuple[Lines, Lines]:
@@ -110,86 +82,3 @@ def lines_of(images: AssetImages, row: int, corner: tuple[int, int], shape: tupl
         Lines(positions=np.arange(top, top + height), size=int(images.height[row])),
         Lines(positions=np.arange(left, left + width), size=int(images.width[row])),
     )
-
-
-def step(
-    array: ReferencedArray, index: int, lines: tuple[Lines, Lines], out: npt.NDArray[Any], *, outside: Any
-) -> Step | None:
-    """Plan the reading of one image's pixels into `out`.
-
-    Parameters
-    ----------
-    array, index
-        The array and the place along its scene axis.
-    lines
-        Rows and columns.
-    out
-        (bands, rows, columns) of the output, of any dtype that holds the pixels'.
-    outside
-        Value of pixels that the image does not have.
-
-    Returns
-    -------
-    Step or None
-        None where the image has none of the pixels; then `out` holds `outside` already.
-
-    Raises
-    ------
-    QueryError
-        The array has another number of bands than `out`.
-    """
-    bands = array.shape[1] if len(array.shape) > 3 else 1  # noqa: PLR2004 - (scene, band, y, x)
-    if bands != out.shape[0]:
-        raise QueryError(f"expected {out.shape[0]} bands, found {bands}: {array.path}")
-    (rows, row_part), (columns, column_part) = (_part(line) for line in lines)
-    if rows is None or columns is None:
-        out[...] = outside
-        return None
-    spare = (row_part.stop - row_part.start, column_part.stop - column_part.start) != out.shape[1:]
-    if spare:
-        out[...] = outside
-    place = out[:, row_part, column_part]
-    key = (index, *((slice(None),) if len(array.shape) > 3 else ()), rows.bounds, columns.bounds)  # noqa: PLR2004
-    if rows.take is None and columns.take is None and out.dtype == array.dtype:
-        return Step(Window(array=array, key=key, out=place if len(array.shape) > 3 else place[0]), None)  # noqa: PLR2004
-
-    def finish(pixels: npt.NDArray[Any]) -> None:
-        if rows.take is not None:
-            pixels = pixels[..., rows.take, :]
-        if columns.take is not None:
-            pixels = pixels[..., columns.take]
-        place[...] = pixels
-
-    return Step(Window(array=array, key=key), finish)
-
-
-class _Wanted(NamedTuple):
-    bounds: slice
-    """Of the image, read as one window."""
-    take: Integers | None
-    """Positions inside the window; None: all of it, in order."""
-
-
-def _part(line: Lines) -> tuple[_Wanted | None, slice]:
-    """What is read along one axis, and where in the output it goes."""
-    inside = np.flatnonzero(line.inside)
-    if not len(inside):
-        return None, slice(0, 0)
-    part = slice(int(inside[0]), int(inside[-1]) + 1)
-    positions = line.positions[part]
-    low, high = int(positions.min()), int(positions.max()) + 1
-    if high - low == len(positions) and positions[0] == low:
-        return _Wanted(slice(low, high), None), part
-    return _Wanted(slice(low, high), positions - low), part
-
-
-def finish_all(steps: Sequence[Step], pixels: Sequence[npt.NDArray[Any]]) -> None:
-    """Send what was read to its places, and do what is to be done with it, in several threads."""
-    for one, read in zip(steps, pixels, strict=True):
-        if one.finish is not None:
-            one.finish(read)
-    work = [one.then for one in steps if one.then is not None]
-    if len(work) == 1:
-        work[0]()
-    elif work:
-        list(workers.decoders().map(lambda one: one(), work))

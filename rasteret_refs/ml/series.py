@@ -14,10 +14,11 @@ from rasteret_refs.ml.empty import EmptyTiles
 from rasteret_refs.ml.images import Integers, times_of
 from rasteret_refs.ml.mosaic import ImageLayer, Mosaic, fill
 from rasteret_refs.ml.options import ChipOptions
-from rasteret_refs.ml.pieces import Place, Step, finish_all
+from rasteret_refs.ml.pieces import Place
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.scene_images import SceneImages
 from rasteret_refs.ml.source import Batch, ChipSource
+from rasteret_refs.read.lines import Step, finish_all
 from rasteret_refs.read.reader import Reader
 
 Times = npt.NDArray[np.datetime64]

@@ -17,11 +17,12 @@ from rasteret_refs.ml.empty import EmptyTiles
 from rasteret_refs.ml.images import AssetImages, Integers
 from rasteret_refs.ml.labels import Labels, column, encoded, weights
 from rasteret_refs.ml.options import ChipOptions
-from rasteret_refs.ml.pieces import Lines, Step, finish_all, lines_of, lines_on, step
+from rasteret_refs.ml.pieces import lines_of, lines_on
 from rasteret_refs.ml.points import Points, points_of
 from rasteret_refs.ml.reads import Reads, WorkerReader, run, through
 from rasteret_refs.ml.scene_images import SceneImages, known_split, labelled, scene_labels
 from rasteret_refs.ml.tile_columns import TileColumn
+from rasteret_refs.read.lines import Lines, Step, finish_all, step
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.reader import Reader
 

@@ -12,8 +12,9 @@ import pyproj
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages
-from rasteret_refs.ml.pieces import Place, Step, lines_of, step
+from rasteret_refs.ml.pieces import Place, lines_of
 from rasteret_refs.ml.reads import meanwhile
+from rasteret_refs.read.lines import Step, step
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.overlap import transformer
 from rasteret_refs.read.resample import onto

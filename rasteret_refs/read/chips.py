@@ -1,7 +1,7 @@
 """Windows of equal size over scenes, read by the batch: what chip datasets are made of."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,26 +10,8 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.images import PIXELS, Image, Images
-from rasteret_refs.read.reader import Reader, Window
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Read:
-    """A window to read, and where its pixels go."""
-
-    window: Window
-    place: npt.NDArray[Any]
-    ratio: int = 0
-    """How often each pixel is repeated; 0: the window is read into its place."""
-    corner: tuple[int, int] = (0, 0)
-    """First row and column of the repeated pixels that are wanted."""
-
-    def finish(self) -> None:
-        """Bring what was read to its place."""
-        if self.ratio and self.window.out is not None:
-            (top, left), (rows, columns) = self.corner, self.place.shape[-2:]
-            fine = self.window.out.repeat(self.ratio, axis=-2).repeat(self.ratio, axis=-1)
-            self.place[...] = fine[..., top : top + rows, left : left + columns]
+from rasteret_refs.read.lines import Lines, Step, finish_all, step
+from rasteret_refs.read.reader import Reader
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,46 +66,33 @@ class Chips:
         """Read chips anywhere, given by scene and first pixel, which may lie outside the image."""
         places = list(zip(*(np.asarray(v, dtype=np.int64).tolist() for v in (scenes, rows, columns)), strict=True))
         found: dict[str, npt.NDArray[Any]] = {}
-        reads: list[_Read] = []
+        steps: list[Step] = []
         for asset, images in self.images.items():
             arrays = [image.array for image in images.values()]
             lead = arrays[0].shape[1:-2]
             dtype = np.result_type(*{array.dtype for array in arrays})
+            ratios: dict[int, int] = {}
             out = found[asset] = np.empty((len(places), *lead, self.size, self.size), dtype=dtype)
             for chip, (scene, row, column) in zip(out, places, strict=True):
                 image = images.get(scene)
                 if image is None:
                     chip[...] = self.fills[asset]
-                else:
-                    reads += self._reads(image, self._ratio(image, scene), (row, column), chip)
-        self.reader.read_many([read.window for read in reads])
-        for read in reads:
-            read.finish()
+                    continue
+                if scene not in ratios:
+                    ratios[scene] = self._ratio(image, scene)
+                one = self._step(image, ratios[scene], (row, column), chip)
+                steps += [] if one is None else [one]
+        finish_all(steps, self.reader.read_many([one.window for one in steps]))
         return found
 
-    def _reads(self, image: Image, ratio: int, corner: tuple[int, int], chip: npt.NDArray[Any]) -> Iterator[_Read]:
-        """Plan the read of one chip of one image; fill what lies outside the image."""
-        row, column = corner
-        top, bottom = max(row, 0), min(row + self.size, image.grid.height * ratio)
-        left, right = max(column, 0), min(column + self.size, image.grid.width * ratio)
-        if bottom - top < self.size or right - left < self.size:
-            chip[...] = self.fills[image.asset]
-        if bottom <= top or right <= left:
-            return
-        place = chip[..., top - row : bottom - row, left - column : right - column]
-        low, high = slice(top // ratio, -(-bottom // ratio)), slice(left // ratio, -(-right // ratio))
-        key = (image.index, *(slice(None),) * (chip.ndim - 2), low, high)
-        if ratio == 1 and image.array.dtype == chip.dtype:
-            yield _Read(window=Window(array=image.array, key=key, out=place), place=place)
-            return
-        shape = (*chip.shape[:-2], low.stop - low.start, high.stop - high.start)
-        coarse = np.empty(shape, dtype=image.array.dtype)
-        yield _Read(
-            window=Window(array=image.array, key=key, out=coarse),
-            place=place,
-            ratio=ratio,
-            corner=(top % ratio, left % ratio),
+    def _step(self, image: Image, ratio: int, corner: tuple[int, int], chip: npt.NDArray[Any]) -> Step | None:
+        """Plan the read of one chip of one image; what lies outside the image is filled."""
+        row, column = (
+            Lines(positions=np.arange(first, first + self.size) // ratio, size=size)
+            for first, size in zip(corner, (image.grid.height, image.grid.width), strict=True)
         )
+        bands = chip.reshape(-1, self.size, self.size)
+        return step(image.array, image.index, (row, column), bands, outside=self.fills[image.asset])
 
     def _ratio(self, image: Image, scene: int) -> int:
         """Tell how many pixels of the reference one pixel of an image covers, along each axis.

@@ -5,7 +5,8 @@ import pytest
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import images_of
-from rasteret_refs.ml.pieces import lines_of, lines_on, step
+from rasteret_refs.ml.pieces import lines_of, lines_on
+from rasteret_refs.read.lines import step
 from tests.ml.scenes import AssetSpec, SceneSpec, collection, read
 
 
