@@ -3,8 +3,10 @@
 import contextlib
 import importlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, Final
@@ -70,9 +72,17 @@ def _processes() -> Iterator[Executor]:
 
 
 def _begin(started: Any) -> None:
-    """Begin a worker: Ctrl-C is the parent's to act on, which ends its workers itself."""
+    """Begin a worker: Ctrl-C is the parent's to act on, which ends its workers itself; killed, it cannot."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     started.put(os.getpid())
+    threading.Thread(target=_end_with_parent, name="rasteret-refs-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 @contextlib.contextmanager

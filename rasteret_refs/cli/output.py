@@ -1,10 +1,13 @@
 """How commands speak: errors on stderr without traceback, tables for people, JSON for programs."""
 
+import contextlib
 import functools
 import json
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -15,8 +18,8 @@ FAILED = 1
 """Exit code: the command could not do what it was asked."""
 DONE_WITH_FAILURES = 3
 """Exit code: done, and failures were recorded."""
-_INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
+_ENDINGS = ("SIGTERM", "SIGHUP")
+"""Signals that end a command as Ctrl-C does, cleaned up: batch systems, containers and closed terminals send them."""
 
 
 _ARGUMENT = re.compile(
@@ -28,12 +31,17 @@ _ARGUMENT = re.compile(
 
 
 def reports_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors of our tree, and of the user's files, into a message and exit code 1; Ctrl-C into exit code 130."""
+    """Turn errors of our tree, and of the user's files, into a message and exit code 1.
+
+    Ctrl-C gives exit code 130; SIGTERM and SIGHUP give 143 and 129, 128 + their number as shells have it.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        ended_by: list[int] = []
         try:
-            return command(*args, **kwargs)
+            with _ending_as_by_interrupt(ended_by):
+                return command(*args, **kwargs)
         except RasteretRefsError as error:
             click.echo(f"error: {printable(as_options(str(error), _option_names()))}", err=True)
             sys.exit(FAILED)
@@ -45,9 +53,33 @@ def reports_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             go_on = "; the same command with --resume goes on from here" if "resume" in _option_names() else ""
             click.echo(f"interrupted: no reference set was written or changed{go_on}", err=True)
-            sys.exit(_INTERRUPTED)
+            sys.exit(128 + (ended_by or [signal.SIGINT])[0])
 
     return wrapped
+
+
+@contextlib.contextmanager
+def _ending_as_by_interrupt(ended_by: list[int]) -> Iterator[None]:
+    """Let other signals do what Ctrl-C does, and note which one came; those that the parent ignores stay ignored."""
+
+    def end(number: int, frame: Any) -> None:
+        ended_by.append(number)
+        interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(interrupt):  # a shell's background jobs ignore Ctrl-C
+            raise KeyboardInterrupt
+        interrupt(signal.SIGINT, frame)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)]
+        before = {
+            number: signal.signal(number, end) for number in numbers if signal.getsignal(number) is signal.SIG_DFL
+        }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def as_options(message: str, options: Mapping[str, str]) -> str:

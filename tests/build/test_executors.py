@@ -151,6 +151,21 @@ def test_the_command_takes_executors_and_refuses_other_names(urls, tmp_path):
     assert "dask:ADDRESS" in refused.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_a_build_that_was_ended(urls, tmp_path, server_process, number):
+    server_process.delay(30.0)
+    out = tmp_path / "out" / "x.refs"
+    out.parent.mkdir()
+    command = [sys.executable, "-m", "rasteret_refs.cli", "build", urls[0], "-o", str(out), "--executor", "processes"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while server_process.stats().connections == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=20)  # workers hold the other end of its standard error as long as they live
+    assert process.returncode in {143, -signal.SIGKILL}
+
+
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 def test_ctrl_c_ends_workers_that_wait_for_a_slow_server(urls, tmp_path, server_process, executor):
     server_process.delay(30.0)

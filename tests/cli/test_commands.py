@@ -323,7 +323,8 @@ def test_the_demo_compares_every_pixel():
     assert "DIFFERENT" not in result.stdout
 
 
-def test_ctrl_c_leaves_nothing_behind(cogs, tmp_path, server):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_what_batch_systems_send_leave_nothing_behind(cogs, tmp_path, server, number):
     server.delay(30.0)
     out = tmp_path / "out" / "x.refs"
     out.parent.mkdir()
@@ -332,9 +333,9 @@ def test_ctrl_c_leaves_nothing_behind(cogs, tmp_path, server):
     while not any("staging" in path.name for path in out.parent.iterdir()):
         time.sleep(0.02)
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "interrupted" in errors
     assert "--resume" in errors
     assert "Traceback" not in errors
