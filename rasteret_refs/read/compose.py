@@ -39,22 +39,22 @@ def read(
     reader: Reader,
     scenes: Any,
     *,
-    bbox: Sequence[float] | None = None,
-    geometry: Any = None,
-    like: Any = None,
-    geobox: Any = None,
-    assets: Sequence[str] | None = None,
-    bands: Sequence[str | int] | None = None,
-    crs: Any = None,
-    resolution: float | tuple[float, float] | None = None,
-    groupby: str | None = "id",
-    order: str = "time",
-    mask: Any = None,
-    resampling: str | Mapping[str, str] | None = None,
-    scale: bool | str = False,
-    masked: bool = False,
-    all_touched: bool = False,
-    chunks: Any = None,
+    bbox: Sequence[float] | None,
+    geometry: Any,
+    like: Any,
+    geobox: Any,
+    assets: Sequence[str] | None,
+    bands: Sequence[str | int] | None,
+    crs: Any,
+    resolution: float | tuple[float, float] | None,
+    groupby: str | None,
+    order: str,
+    mask: Any,
+    resampling: str | Mapping[str, str] | None,
+    scale: bool | str,
+    masked: bool,
+    all_touched: bool,
+    chunks: Any,
 ) -> xr.Dataset:
     """Read scenes onto one grid.
 
@@ -62,53 +62,8 @@ def read(
     ----------
     reader, scenes
         What reads the set, and the rows of its scene table (`pyarrow.Table`) to take.
-    bbox, geometry
-        (west, south, east, north) in degrees, west > east across the antimeridian; or a geometry in longitude and
-        latitude (shapely, GeoJSON, WKB, a GeoSeries in any CRS): then what lies outside of it is no data.
-    like, geobox
-        A grid to fill: of an xarray object, or a GeoBox. Then `crs` and `resolution` are given already; a geometry may
-        clip it.
-    assets
-        Names; None: all that are not used as masks.
-    bands
-        Of these assets, by name of the asset, alias, `eo:common_name`, or name or description of a band (value of the
-        band coordinate). A variable of one band bears the name that it was asked by.
-    crs
-        Anything that pyproj understands, or `"utm"`; None: the CRS of most images there.
-    resolution
-        Pixel size in units of `crs`, one number or (x, y); None: that of the finest asset.
-    groupby
-        What makes one slot: `"id"`, `"time"`, `"solar_day"`, a column of the scene table, or None for a single mosaic.
-    order
-        Which scene of a slot comes first: a column, `-` before it for descending order; `"time"` then id in the end.
-    mask
-        Pixels to leave out per scene, before merging: `{"scl": [3, 8, 9]}`, `{"qa_pixel": {"bits": [3, 4]}}`, or
-        `"clouds"`, as the catalog has it of the dataset that the scenes belong to. Each scene needs one of these assets
-        at least.
-    resampling
-        GDAL's name of a method, for all or by asset; None: nearest for integers, bilinear for floats. Where the grids
-        coincide nothing is resampled.
-    scale
-        value · scale + offset of each scene and band; NaN where there is no data. The product's rule, STAC and the TIFF
-        must agree where they speak; `"rule"`, `"stac"` or `"tiff"` trusts one of them.
-    masked
-        NaN where there is no data, instead of nodata.
-    all_touched
-        Pixels that `geometry` touches count, not only those whose centre lies inside.
-    chunks
-        None: lazy without dask; `{}`: chunks of one slot and at most 32 MB; else as in `xarray.Dataset.chunk`.
-
-    Returns
-    -------
-    xarray.Dataset
-        Variables by asset, (time, [band,] y, x); integers of 8 and 16 bit become float32 where `scale` or `masked` asks
-        for NaN, wider ones float64, else the dtype is kept. No data is the nodata that most scenes have (attribute
-        `nodata`); where none has any, NaN among floats and 0 among integers.
-
-    Raises
-    ------
-    QueryError
-        A name, a grid or a rule that fits nothing; the message says what there is.
+    bbox, …
+        As `Collection.read` says, as well as what comes back and what is refused.
     """
     if scale not in (False, True, *ORIGINS):
         raise QueryError(f"expected scale to be True, False or one of {ORIGINS}, got {scale!r}")
@@ -121,7 +76,6 @@ def read(
     shape = unwrapped(as_geometry(geometry)) if geometry is not None else None
     wanted = {asset: found[asset] for asset in data}
     target = target_of(wanted, bbox=bbox, geometry=shape, like=like, geobox=geobox, crs=crs, resolution=resolution)
-    clip = clip_to(shape, target.crs, all_touched=all_touched) if shape is not None else None
     close = {asset: near(images_of, target) for asset, images_of in found.items()}
     units: dict[str, str | None] = {}
     for asset in data if scale else ():
@@ -129,34 +83,51 @@ def read(
     rows = sorted({image.scene for asset in data for image in close[asset]})
     _check_masks(masks, found, scenes, rows)
     slots = group_scenes(scenes, rows, groupby=groupby, order=order, longitude=_longitude(target))
-    shared = SharedWindows(_MASK_BYTES) if masks and len(chosen) > 1 else None
+    common: dict[str, Any] = {
+        "target": target,
+        "scale": bool(scale),
+        "clip": clip_to(shape, target.crs, all_touched=all_touched) if shape is not None else None,
+        "shared": SharedWindows(_MASK_BYTES) if masks and len(chosen) > 1 else None,
+    }
     for choice in chosen:
         check_bands(choice, close[choice.asset], scenes)
     axes = _band_axes(reader, chosen, wanted)
     variables = {}
     for choice in chosen:
-        everything = wanted[choice.asset]
+        everything, layers = wanted[choice.asset], _layers(close, choice.asset, slots, masks)
         if not everything:
             raise QueryError(f"expected scenes with the asset {choice.asset!r}, found none among {scenes.num_rows}")
-        dtype, empty = _values(everything, scaled=bool(scale), masked=masked)
-        recipe = Recipe(
-            target=target,
-            slots=_layers(close, choice.asset, slots, masks),
-            dtype=dtype,
-            fill=dtype.type(np.nan if empty is None else empty),
-            resampling=_method(resampling, choice.asset, everything[0]),
-            scale=bool(scale),
-            bands=choice.bands,
-            clip=clip,
-            shared=shared,
-        )
-        dim = axes[choice.name][0] if choice.name in axes else None
+        recipe = _recipe(choice, everything, layers, resampling, masked=masked, **common)
         attributes = {"grid_mapping": "spatial_ref", "units": units.get(choice.asset)}
         if _nodata_of(everything) and not (scale or masked):
             attributes["nodata"] = recipe.fill.item()
+        dim = axes[choice.name][0] if choice.name in axes else None
         variables[choice.name] = _variable(reader, recipe, slots, attributes, band_dim=dim)
     dataset = xr.Dataset(variables, coords={**_coordinates(slots, target), **dict(axes.values())})
     return dataset if chunks is None else dataset.chunk(_pieces(dataset, slots.dim) if chunks == {} else chunks)
+
+
+def _recipe(
+    choice: Choice,
+    images: Sequence[Image],
+    layers: tuple[tuple[Layer, ...], ...],
+    resampling: str | Mapping[str, str] | None,
+    *,
+    scale: bool,
+    masked: bool,
+    **common: Any,
+) -> Recipe:
+    """Say how a variable is made, from all images of its asset and those that are laid in its slots."""
+    dtype, empty = _values(images, scaled=scale, masked=masked)
+    return Recipe(
+        slots=layers,
+        dtype=dtype,
+        fill=dtype.type(np.nan if empty is None else empty),
+        resampling=_method(resampling, choice.asset, images[0]),
+        bands=choice.bands,
+        scale=scale,
+        **common,
+    )
 
 
 def _check_resampling(resampling: Any, assets: Sequence[str]) -> None:

@@ -18,7 +18,6 @@ import rasteret_refs as rr
 from rasteret_refs.build.run import build
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import QueryError
-from rasteret_refs.read.compose import read
 from tests.read.conftest import noise, write_cog
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # odc-geo's own
@@ -90,7 +89,7 @@ def red(files, name, geobox, **options):
 
 def test_each_scene_alone_on_its_own_grid(collection, files):
     geobox = box()
-    found = read(collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby="id")
+    found = collection.read(geobox=geobox, assets=["red"], groupby="id")
     assert found.red.dtype == np.dtype("u2")
     for name in ("a1", "b1", "a2"):
         position = found.id.to_numpy().tolist().index(name)
@@ -99,10 +98,7 @@ def test_each_scene_alone_on_its_own_grid(collection, files):
 
 def test_a_solar_day_merges_tiles_the_earlier_one_on_top(collection, files):
     geobox = box(width=700)
-    found = read(
-        collection.reader, collection.scenes, geobox=geobox,
-        assets=["red"], groupby="solar_day",
-    )  # fmt: skip
+    found = collection.read(geobox=geobox, assets=["red"], groupby="solar_day")
     assert found.time.dt.day.to_numpy().tolist() == [1, 2]
     layers = [red(files, name, geobox) for name in ("a1", "b1")]
     expected = merged(*layers)
@@ -113,9 +109,7 @@ def test_a_solar_day_merges_tiles_the_earlier_one_on_top(collection, files):
 
 def test_the_order_decides_who_is_on_top(collection, files):
     geobox = box(x=EAST + 500)
-    found = read(
-        collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby=None, order="eo:cloud_cover"
-    )
+    found = collection.read(geobox=geobox, assets=["red"], groupby=None, order="eo:cloud_cover")
     layers = [red(files, name, geobox) for name in ("z1", "a2", "b1", "a1")]
     assert found.red.dims == ("y", "x")
     same_zone = merged(*layers[1:])
@@ -125,9 +119,7 @@ def test_the_order_decides_who_is_on_top(collection, files):
 
 def test_a_mask_hides_pixels_before_merging(collection, files):
     geobox = box(width=400)
-    found = read(
-        collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby=None, mask={"scl": [3, 8, 9]}
-    )
+    found = collection.read(geobox=geobox, assets=["red"], groupby=None, mask={"scl": [3, 8, 9]})
     layers = []
     for name in ("a1", "b1", "z1", "a2"):
         hidden = np.isin(warped(files[name][1], geobox), [3, 8, 9])
@@ -139,14 +131,7 @@ def test_a_mask_hides_pixels_before_merging(collection, files):
 
 def test_bits_of_a_quality_band_hide(collection, files):
     geobox = box()
-    found = read(
-        collection.reader,
-        collection.scenes,
-        geobox=geobox,
-        assets=["red"],
-        groupby="id",
-        mask={"scl": {"bits": [0, 3]}},
-    )
+    found = collection.read(geobox=geobox, assets=["red"], groupby="id", mask={"scl": {"bits": [0, 3]}})
     position = found.id.to_numpy().tolist().index("a1")
     hidden = (warped(files["a1"][1], geobox) & 0b1001) != 0
     np.testing.assert_array_equal(found.red[position], np.where(hidden, 0, red(files, "a1", geobox)))
@@ -155,9 +140,7 @@ def test_bits_of_a_quality_band_hide(collection, files):
 @pytest.mark.parametrize("resampling", ["nearest", "bilinear", "average"])
 def test_warping_equals_gdals(collection, files, resampling):
     geobox = box(width=220, height=180, x=75.935, y=13.56, size=0.0001, crs="EPSG:4326")
-    found = read(
-        collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby="id", resampling=resampling
-    )
+    found = collection.read(geobox=geobox, assets=["red"], groupby="id", resampling=resampling)
     position = found.id.to_numpy().tolist().index("a2")
     expected = np.zeros(geobox.shape, "u2")
     with rasterio.open(files["a2"][0]) as file:  # in one piece: the VRT's blocks change the width of bilinear kernels
@@ -170,21 +153,21 @@ def test_warping_equals_gdals(collection, files, resampling):
 
 def test_a_coarser_grid_reads_the_overview(collection, files):
     geobox = box(width=100, height=100, x=600000.0, y=1500000.0, size=20.0)
-    found = read(collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby="id")
+    found = collection.read(geobox=geobox, assets=["red"], groupby="id")
     with rasterio.open(files["a1"][0], overview_level=0) as file:
         np.testing.assert_array_equal(found.red[0], file.read(1)[:100, :100])
 
 
 def test_masked_is_nan_where_there_is_no_data(collection, files):
     geobox = box(x=599000.0)
-    found = read(collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby="id", masked=True)
+    found = collection.read(geobox=geobox, assets=["red"], groupby="id", masked=True)
     expected = red(files, "a1", geobox).astype("f4")
     assert found.red.dtype == np.float32
     np.testing.assert_array_equal(found.red[0], np.where(expected == 0, np.nan, expected))
 
 
 def test_a_bbox_takes_the_finest_grid_of_the_commonest_crs(collection, files):
-    found = read(collection.reader, collection.scenes, bbox=(75.935, 13.53, 75.95, 13.54), assets=["red"])
+    found = collection.read(bbox=(75.935, 13.53, 75.95, 13.54), assets=["red"])
     assert found.rio.crs.to_epsg() == 32643
     assert found.rio.resolution() == (10.0, -10.0)
     geobox = found.odc.geobox
@@ -193,27 +176,25 @@ def test_a_bbox_takes_the_finest_grid_of_the_commonest_crs(collection, files):
 
 def test_utm_and_like_give_the_same_grid(collection):
     bbox = (75.935, 13.53, 75.95, 13.54)
-    first = read(collection.reader, collection.scenes, bbox=bbox, crs="utm", resolution=10, assets=["red"])
-    second = read(collection.reader, collection.scenes, like=first, assets=["red"])
+    first = collection.read(bbox=bbox, crs="utm", resolution=10, assets=["red"])
+    second = collection.read(like=first, assets=["red"])
     xr.testing.assert_equal(first, second)
 
 
 def test_lazy_selections_dask_and_pickles_read_the_same(collection):
     geobox = box()
-    lazy = read(collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby="id")
-    whole = read(collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby="id").load()
+    lazy = collection.read(geobox=geobox, assets=["red"], groupby="id")
+    whole = collection.read(geobox=geobox, assets=["red"], groupby="id").load()
     np.testing.assert_array_equal(lazy.red[[2, 0], 10:50:7, [5, 250, 6]], whole.red[[2, 0], 10:50:7, [5, 250, 6]])
     np.testing.assert_array_equal(lazy.red[1, 100], whole.red[1, 100])
-    chunked = read(
-        collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby="id", chunks={"y": 64, "x": 64}
-    )
+    chunked = collection.read(geobox=geobox, assets=["red"], groupby="id", chunks={"y": 64, "x": 64})
     xr.testing.assert_equal(chunked.compute(scheduler="threads"), whole)
     xr.testing.assert_equal(pickle.loads(pickle.dumps(lazy)).load(), whole)  # noqa: S301 - our own bytes
 
 
 def test_grouping_by_a_column_names_the_dimension_after_it(collection, files):
     geobox = box()
-    found = read(collection.reader, collection.scenes, geobox=geobox, assets=["red"], groupby="tile")
+    found = collection.read(geobox=geobox, assets=["red"], groupby="tile")
     assert found.tile.to_numpy().tolist()[:2] == ["a", "b"]
     np.testing.assert_array_equal(found.red[0], merged(red(files, "a1", geobox), red(files, "a2", geobox)))
 
@@ -236,4 +217,4 @@ def test_grouping_by_a_column_names_the_dimension_after_it(collection, files):
 )
 def test_what_fits_nothing_is_refused_by_name(collection, options, message):
     with pytest.raises(QueryError, match=message):
-        read(collection.reader, collection.scenes, **({"bbox": (75.935, 13.53, 75.95, 13.54)} | options)).load()
+        collection.read(**({"bbox": (75.935, 13.53, 75.95, 13.54)} | options)).load()
