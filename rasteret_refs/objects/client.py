@@ -290,12 +290,11 @@ class Objects:
         store, key = self._store(wanted.url, wanted.location)
         try:
             result = await obstore().get_async(store, key, options=options)
-            data = memoryview(await result.bytes_async())
+            meta, data = result.meta, memoryview(await result.bytes_async())  # meta: of a senseless time, ValueError
         except Exception as error:  # noqa: BLE001 - obstore has no class for much of what it raises
             self._count(wanted.location, 0)
             return judge(error), None
         self._count(wanted.location, len(data))
-        meta = result.meta
         modified = meta["last_modified"]
         return checked(
             wanted,

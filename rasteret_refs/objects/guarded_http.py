@@ -63,8 +63,7 @@ class GuardedHttp:
                 ) as response:
                     if response.status not in _REDIRECTIONS or "Location" not in response.headers:
                         return await judge_answer(response, start, stop)
-                    target = urljoin(place, response.headers["Location"])
-                self._check(url, place, target)
+                    target = self._target(url, place, response.headers["Location"])
                 if urlsplit(target)[:2] != urlsplit(place)[:2]:  # scheme, host and port
                     headers = {name: value for name, value in headers.items() if name.lower() in _FOR_ANYBODY}
                 place = target
@@ -72,20 +71,26 @@ class GuardedHttp:
             raise
         except RefusedAddressError as error:
             raise UnauthorisedSourceError(f"{url}: {error}") from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: senseless headers
             if isinstance(error.__cause__, RefusedAddressError):
                 raise UnauthorisedSourceError(f"{url}: {error.__cause__}") from error
             return failed(error)
         detail = f"more than {MOST_REDIRECTIONS} redirections"
         return Answer(failure=Failure(kind=Kind.FINAL, error=UnauthorisedSourceError, detail=detail))
 
-    def _check(self, url: str, place: str, target: str) -> None:
-        problem = self._authority.redirection_problem(place, target)
+    def _target(self, url: str, place: str, location: str) -> str:
+        """Say where a redirection leads, or refuse it."""
+        try:
+            target = urljoin(place, location)
+            host = f"{urlsplit(target).scheme}://{urlsplit(target).netloc}"
+            problem = self._authority.redirection_problem(place, target)
+        except ValueError as error:  # what no parser takes for a URL
+            target, host, problem = "", "no URL", str(error)
         if problem is not None:
             raise UnauthorisedSourceError(
-                f"{url}: expected the object itself, got a redirection to {urlsplit(target).scheme}://"
-                f"{urlsplit(target).netloc}, which may not be followed: {problem}"
+                f"{url}: expected the object itself, got a redirection to {host}, which may not be followed: {problem}"
             )
+        return target
 
     async def _session(self) -> Any:
         import aiohttp

@@ -10,7 +10,7 @@ from xarray import conventions
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from rasteret_refs.errors import QueryError
+from rasteret_refs.errors import DamagedError, QueryError
 from rasteret_refs.read import workers
 from rasteret_refs.read.arrays import ATTRIBUTE_DIMENSIONS, ReferencedArray
 from rasteret_refs.read.reader import Reader, Window
@@ -100,6 +100,8 @@ def open_group(
     ------
     QueryError
         There is no such group, or it holds no arrays.
+    DamagedError
+        Its arrays contradict each other.
     """
     arrays = group_arrays(reader, path)
     if not arrays:
@@ -113,11 +115,14 @@ def open_group(
         concat_characters=False, decode_timedelta=False,
     )  # fmt: skip
     is_coordinate = {name: name in coordinates or variable.dims == (name,) for name, variable in decoded.items()}
-    dataset = xr.Dataset(
-        {name: variable for name, variable in decoded.items() if not is_coordinate[name]},
-        coords={name: variable for name, variable in decoded.items() if is_coordinate[name]},
-        attrs=dict(decoded_attributes),
-    )
+    try:
+        dataset = xr.Dataset(
+            {name: variable for name, variable in decoded.items() if not is_coordinate[name]},
+            coords={name: variable for name, variable in decoded.items() if is_coordinate[name]},
+            attrs=dict(decoded_attributes),
+        )
+    except ValueError as error:  # a stranger's metadata, under a sound seal
+        raise DamagedError(f"{path}: expected arrays that fit together, got others: {error}") from error
     for name in dataset.coords:
         if isinstance(variables[str(name)]._data, np.ndarray):  # noqa: SLF001 - decoding wraps what is in memory
             dataset.variables[name].load()

@@ -30,6 +30,8 @@ LARGE_TILE = 64 * 1024 * 1024
 
 LARGEST_RATIO = 5_000
 """Decoded bytes for one encoded byte that a large tile may have: five times what Deflate reaches."""
+ENCODED_RATIO = 16
+"""Encoded bytes for one decoded byte: no codec needs twice as many, but some headers count what lies behind as well."""
 
 
 class Target(NamedTuple):
@@ -102,6 +104,8 @@ def plan_fetches(
     """
     if jobs and jobs[0].array.chunk_bytes > LARGE_TILE:
         _refuse_bombs(jobs, locations)
+    if jobs:
+        _refuse_endless(jobs[0].array, locations)
     offsets, sizes = locations.offsets.tolist(), locations.sizes.tolist()
     for job, url, offset, size, data in zip(jobs, locations.urls, offsets, sizes, locations.inlined, strict=True):
         if url is None:
@@ -110,6 +114,16 @@ def plan_fetches(
             continue
         job.url, job.offset = url, offset
         wanted.setdefault(url, []).append((ByteRange(start=offset, stop=offset + size), job))
+
+
+def _refuse_endless(array: ReferencedArray, locations: Locations) -> None:
+    """Refuse to fetch far more bytes than a tile can have encoded: a hostile server would send them for ever."""
+    most, largest = max(LARGE_TILE, ENCODED_RATIO * array.chunk_bytes), int(locations.sizes.max())
+    if largest > most:
+        raise DecodeError(
+            f"expected a tile of {array.chunk_bytes} bytes to have {most} encoded bytes at most, got {largest}: "
+            f"{array.path}, {locations.urls[int(locations.sizes.argmax())]}"
+        )
 
 
 def _refuse_bombs(jobs: Sequence[Job], locations: Locations) -> None:

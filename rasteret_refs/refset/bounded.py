@@ -62,7 +62,9 @@ def read_bounded(
     doubtful = [column for column in doubtful if column.prefixed or column.path not in once]
     if doubtful:
         _measure(source, doubtful, most)
-    return pq.ParquetFile(source, **options).read(columns=columns, use_threads=columns is None)
+    table = pq.ParquetFile(source, **options).read(columns=columns, use_threads=columns is None)
+    table.validate(full=True)  # texts that are no UTF-8 would raise where they are first looked at
+    return table
 
 
 def _measure(source: Any, doubtful: list[Column], most: int) -> None:

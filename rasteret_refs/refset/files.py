@@ -17,8 +17,15 @@ class SetFiles(Protocol):
     location: str
     """The set's directory or URL, without trailing slash."""
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """Return a file by its name relative to the set.
+
+        Parameters
+        ----------
+        name
+            Relative to the set.
+        most
+            Bytes that the file should have at most; of a larger one no more than one byte further need be read.
 
         Raises
         ------
@@ -46,12 +53,14 @@ class LocalFiles:
     def __init__(self, location: str) -> None:
         self.location = location
 
-    def read(self, name: str) -> bytes:
-        """See `SetFiles`."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """See `SetFiles`; a file with a hole may claim more bytes than there is memory."""
         path = Path(self.location, name)
         try:
-            if stat.S_ISREG(path.stat().st_mode):
-                return path.read_bytes()
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                with path.open("rb") as file:
+                    return file.read(-1 if most is None else min(most, status.st_size) + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFoundError(f"{path}: expected a file, got none") from error
         except OSError as error:
@@ -73,8 +82,9 @@ class ObjectFiles:
         self.location = location
         self._objects = Objects(storage)
 
-    def read(self, name: str) -> bytes:
-        """See `SetFiles`."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """See `SetFiles`; objects are read whole: not every server gives ranges."""
+        del most
         from rasteret_refs.objects.blocking import run
 
         return run(self._objects.read(f"{self.location}/{name}"))

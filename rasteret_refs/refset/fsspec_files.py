@@ -35,8 +35,9 @@ class FsspecFiles:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.location, self.storage)
 
-    def read(self, name: str) -> bytes:
-        """See `SetFiles`."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """See `SetFiles`; objects are read whole."""
+        del most
         url = f"{self.location}/{name}"
         try:
             return bytes(self._filesystem().cat_file(url))

@@ -13,6 +13,10 @@ from rasteret_refs.refset.secrets import refuse_secrets_within
 _BODY_END: Final = b"\n}\n"
 _SIGNATURE_START: Final = b',\n "sha256": "'
 
+LARGEST_SEAL: Final = 1 << 28
+"""Bytes of `refs.json`: it names three million record files in that."""
+LARGEST_FILE: Final = 1 << 32
+"""Bytes of any other file of a set, which is read whole."""
 MOST_RECORDS: Final = 1 << 24
 """References that a record file may have: a hundred times what is written."""
 _KINDS: Final[Mapping[str, Any]] = {
@@ -215,6 +219,8 @@ def _from_text(text: str) -> FileHash:
     size, digest = text.split(":")
     if len(digest) != 2 * hashlib.sha256().digest_size:
         raise ValueError(f"a sha256 of {len(digest)} digits")
+    if not 0 <= int(size) <= LARGEST_FILE:
+        raise ValueError(f"a file of {size[:30]} bytes")
     return FileHash(size=int(size), sha256=digest)
 
 

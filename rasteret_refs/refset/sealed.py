@@ -14,7 +14,7 @@ from rasteret_refs.refset.documents import check_documents
 from rasteret_refs.refset.files import SetFiles
 from rasteret_refs.refset.layout import SEAL, ZMETADATA, record_name
 from rasteret_refs.refset.manifest import read_record
-from rasteret_refs.refset.seal import FileHash, Seal
+from rasteret_refs.refset.seal import LARGEST_SEAL, FileHash, Seal
 
 ATTEMPTS: Final = 4
 """How often a set that is being replaced while it is read is looked at anew."""
@@ -98,7 +98,7 @@ class SealedSet:
                 zmetadata = _checked(files, seal.files.get(ZMETADATA), ZMETADATA)
             except DamagedError:
                 # Somebody may have published a newer state between the two reads.
-                if attempt + 1 == ATTEMPTS or files.read(SEAL) == data:
+                if attempt + 1 == ATTEMPTS or files.read(SEAL, LARGEST_SEAL) == data:
                     raise
                 continue
             found = cls(files, seal, digest, zmetadata)
@@ -172,7 +172,7 @@ class SealedSet:
     def _newer(self) -> Seal | None:
         """Return the seal that stands there now, if it is a later state of what was opened."""
         try:
-            data = self.files.read(SEAL)
+            data = self.files.read(SEAL, LARGEST_SEAL)
             seal = Seal.from_bytes(data, self.files.location)
         except (ObjectError, RefsetError):
             return None
@@ -182,9 +182,12 @@ class SealedSet:
 def _first_read(files: SetFiles) -> bytes:
     """Return the seal's bytes; where there are none, say what a set is."""
     try:
-        return files.read(SEAL)
+        data = files.read(SEAL, LARGEST_SEAL)
     except NotFoundError as error:
         raise NotFoundError(f"{files.location}: expected a reference set, got no {SEAL} there") from error
+    if len(data) > LARGEST_SEAL:
+        raise DamagedError(f"{files.location}/{SEAL}: expected a seal of at most {LARGEST_SEAL} bytes, got more")
+    return data
 
 
 def loads(data: bytes) -> Any:
@@ -201,7 +204,7 @@ def _checked(files: SetFiles, sealed: FileHash | None, name: str) -> bytes:
     if sealed is None:
         raise DamagedError(f"{place}: expected it in {SEAL}, got no such entry")
     try:
-        data = files.read(name)
+        data = files.read(name, sealed.size)
     except NotFoundError as error:  # a missing file is damage, never a missing chunk
         raise DamagedError(f"{place}: expected a file, as sealed in {SEAL}, got none") from error
     sealed.check(data, place)

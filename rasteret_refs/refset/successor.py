@@ -168,7 +168,7 @@ class Successor:
         make_directories((self.directory / name).parent for name in kept)
 
         def take(name: str) -> None:
-            kept[name].check(self.sealed.files.read(name), str(self.base / name))
+            kept[name].check(self.sealed.files.read(name, kept[name].size), str(self.base / name))
             _link(self.base / name, self.directory / name)
 
         with ThreadPoolExecutor(WRITERS, thread_name_prefix="rasteret-refs-link") as pool:

@@ -55,7 +55,7 @@ def verify(files: SetFiles, seal: Seal) -> Report:
 
 def _problem(files: SetFiles, name: str, sealed: FileHash) -> str | None:
     try:
-        sealed.check(files.read(name), f"{files.location}/{name}")
+        sealed.check(files.read(name, sealed.size), f"{files.location}/{name}")
     except NotFoundError:
         return f"{files.location}/{name}: expected a file, as sealed in {SEAL}, got none"
     except DamagedError as error:

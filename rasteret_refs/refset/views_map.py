@@ -120,7 +120,8 @@ def rings(wkb: bytes) -> Iterator[Ring]:
     wkb
         ISO WKB or EWKB, either byte order, two or three dimensions.
     """
-    with contextlib.suppress(struct.error, ValueError, IndexError, RecursionError):  # what is no WKB draws nothing
+    # What is no WKB draws nothing.
+    with contextlib.suppress(struct.error, ValueError, TypeError, IndexError, RecursionError):
         for ring, _ in _polygons(wkb, 0):
             step = max(-(-len(ring) // _LONGEST_RING), 1)
             yield ring[::step]

@@ -4,6 +4,7 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,9 @@ class MemoryFiles:
         self.location = f"{PLACE}x.refs"
         self.files = files
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """See `refset.files.SetFiles`."""
+        del most
         if name not in self.files:
             raise NotFoundError(f"{name}: expected a file, got none")
         return self.files[name]
@@ -242,9 +244,10 @@ def _mutated_document(data: bytes, times: int, source: random.Random) -> bytes:
         holder, key = source.choice(places)
         what = source.random()
         if what < 0.75:
-            holder[key] = source.choice(VALUES)
+            holder[key] = deepcopy(source.choice(VALUES))  # else the next case would find what this one changed
         elif what < 0.85 and isinstance(holder, dict):
-            holder[source.choice(("../x/.zarray", "a/.zattrs", "x", ".zgroup", "factor_1/image/.zarray"))] = holder[key]
+            name = source.choice(("../x/.zarray", "a/.zattrs", "x", ".zgroup", "factor_1/image/.zarray"))
+            holder[name] = deepcopy(holder[key])
         else:
             del holder[key]
     text = json.dumps(document, indent=1)

@@ -1,9 +1,10 @@
 """Attacks by a set's own documents: metadata, seals, names, files that are none, and what the audit says of them."""
 
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,7 @@ def test_hostile_seals_are_refused(tmp_path: Path, name: str) -> None:
         data = unsigned.replace(b'"record_size": 10000', b'"record_size": 1000000000000000000')
         assert data != unsigned
     out = tmp_path / "x.refs"
-    for file, content in with_file("refs.json", data).items():
-        (out / file).parent.mkdir(parents=True, exist_ok=True)
-        (out / file).write_bytes(content)
+    write_files(out, with_file("refs.json", data))
     with pytest.raises(DamagedError):
         rr.open(out)
     reported(out)
@@ -110,6 +109,36 @@ def test_files_of_a_set_that_are_no_files_end_at_once(local_refs: Path, tmp_path
         read_arrays(out, "/")
     with pytest.raises((ObjectError, DamagedError)):
         rr.open(out).verify()
+
+
+@pytest.mark.parametrize("name", ["refs.json", ".zmetadata", "scenes.parquet", f"zarr.parq/{IMAGE}/refs.0.parq"])
+def test_files_of_a_set_with_a_hole_take_no_memory(local_refs: Path, tmp_path: Path, name: str) -> None:
+    """A terabyte of nothing takes no room on a disk, and was a `MemoryError` when it was read."""
+    out = tmp_path / "x.refs"
+    shutil.copytree(local_refs, out)
+    path = next(out.rglob(name.rpartition("/")[2])) if name == ".zmetadata" else out / name
+    os.truncate(path, 1 << 40)
+    with pytest.raises(DamagedError):
+        read_arrays(out, "/")
+    with pytest.raises(DamagedError):
+        rr.open(out).verify()
+
+
+def test_seals_name_no_file_beyond_memory(tmp_path: Path) -> None:
+    seal = base_files()["refs.json"].rpartition(b',\n "sha256"')[0]
+    size = re.search(rb'"scenes.parquet": "([0-9]+):', seal)
+    assert size is not None
+    for large in (b"99999999999999", b"-1", b"9" * 5000):
+        data = seal.replace(size[1] + b":", large + b":")
+        write_files(tmp_path / f"{len(large)}.refs", with_file("refs.json", data))
+        with pytest.raises(DamagedError):
+            rr.open(tmp_path / f"{len(large)}.refs")
+
+
+def write_files(out: Path, files: Mapping[str, bytes]) -> None:
+    for file, content in files.items():
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        (out / file).write_bytes(content)
 
 
 def test_links_to_files_are_files(local_refs: Path, tmp_path: Path) -> None:
@@ -159,9 +188,9 @@ def test_secrets_anywhere_in_a_set_are_reported(local_refs: Path, tmp_path: Path
 def test_a_reference_of_more_bytes_than_its_file_takes_no_memory(
     local_refs: Path, tmp_path: Path, scenes: Path
 ) -> None:
-    """`pread` of 2**62 bytes was a `MemoryError`."""
+    """`pread` of 2**62 bytes was a `MemoryError`; so many are not asked for any more."""
     out = forged(
-        local_refs, tmp_path / "x.refs", columns=lambda c: c | {"size": [2**62 if size else 0 for size in c["size"]]}
+        local_refs, tmp_path / "x.refs", columns=lambda c: c | {"size": [2**25 if size else 0 for size in c["size"]]}
     )
     with pytest.raises(ObjectError, match="the object has only"):
         rr.open(out, allow=str(scenes)).reader.read(IMAGE)

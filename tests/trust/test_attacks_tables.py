@@ -223,6 +223,18 @@ def test_pages_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         read_bounded(data)
 
 
+@pytest.mark.parametrize("text", [b"\xfe", b"\xed\xa0\x80", b"a\xff", b"\xc0\x80"])
+def test_texts_that_are_none_are_refused(text: bytes) -> None:
+    """pyarrow reads them, and raises `UnicodeDecodeError` where they are first looked at."""
+    array = pa.Array.from_buffers(pa.string(), 1, pa.array([text], pa.binary()).buffers())
+    for column in (array, array.dictionary_encode(), pa.StructArray.from_arrays([array], ["href"])):
+        data = parquet(pa.table({"id": column}))
+        with pytest.raises(DamagedError):
+            read_table(pa.BufferReader(data), "x")
+        with pytest.raises(pa.ArrowInvalid, match="UTF8"):
+            read_bounded(data)
+
+
 TABLES: dict[str, Callable[[pa.Table], pa.Table]] = {
     "two columns of one name": lambda t: t.append_column("id", t["id"]),
     "ids that are numbers": lambda t: t.set_column(t.column_names.index("id"), "id", pa.array(range(len(t)))),

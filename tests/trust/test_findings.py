@@ -20,6 +20,7 @@ from tests.tiff.reading import described
 from tests.trust.examine import examine
 from tests.trust.mutate import mutated
 from tests.trust.seeds import seeds
+from tests.trust.set_cases import case, use, with_file
 
 FILL_ORDER = {"id": "rasteret_refs.fill_order", "version": 1}
 ENCODERS = {"lzma": lzma.compress, "zlib": zlib.compress}
@@ -78,11 +79,17 @@ CASES = [("lerc_deflate-nan-0", 139), ("lerc_zstd-constant", 215), (LERC_ZSTD, 1
 CASES += [("lerc-alpha", 249), ("lerc-nan-chunky", 95)]  # ExtraSamples beyond 16 bits: `struct.error`
 
 
-@pytest.mark.parametrize(("name", "case"), CASES)
-def test_cases_of_the_campaign_end_in_errors_of_ours(name: str, case: int) -> None:
+@pytest.mark.parametrize(("name", "times"), CASES)
+def test_cases_of_the_campaign_end_in_errors_of_ours(name: str, times: int) -> None:
     number = [label for label, _ in seeds()].index(name)
     source = random.Random(number)  # noqa: S311 - to be repeated
     data = seeds()[number][1]
-    for _ in range(case + 1):
+    for _ in range(times + 1):
         changed = mutated(data, source)
     examine(changed)
+
+
+@pytest.mark.parametrize("number", [723, 1107, 1524, 4055])
+def test_sets_of_the_campaign_end_in_errors_of_ours(number: int) -> None:
+    """No geometry beside a box, arrays of other lengths, texts that are no UTF-8."""
+    use(with_file(*case(number)))
