@@ -71,8 +71,8 @@ def group_path(reader: Reader, group: str | None, factor: int) -> str:
     return path
 
 
-def _reader(opened: Any, storage: Mapping[str, Any] | None, **options: Any) -> Reader:
-    return opened if isinstance(opened, Reader) else open_reader(opened, storage, **options)
+def _reader(opened: Any, **options: Any) -> Reader:
+    return opened if isinstance(opened, Reader) else open_reader(opened, **options)
 
 
 def _refuse_scaling(mask_and_scale: bool | None) -> None:
@@ -81,6 +81,10 @@ def _refuse_scaling(mask_and_scale: bool | None) -> None:
             "expected mask_and_scale=False: rasteret_refs.open(…).to_xarray(scale=True, masked=True) scales and masks "
             "by what the product, STAC and the TIFFs say"
         )
+
+
+_OPENING = ("storage", "allow", "check_sources", "tile_cache", "disk_cache")
+"""Options of `open_reader`."""
 
 
 class RefsBackendEntrypoint(BackendEntrypoint):
@@ -93,11 +97,7 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         "drop_variables",
         "group",
         "factor",
-        "storage",
-        "allow",
-        "check_sources",
-        "tile_cache",
-        "disk_cache",
+        *_OPENING,
         "mask_and_scale",
         "decode_times",
         "decode_timedelta",
@@ -136,8 +136,8 @@ class RefsBackendEntrypoint(BackendEntrypoint):
             Nothing fits, or several grids do; `mask_and_scale` is True.
         """
         _refuse_scaling(mask_and_scale)
-        caches = {"tile_cache": tile_cache, "disk_cache": disk_cache}
-        reader = _reader(filename_or_obj, storage, allow=allow, check_sources=check_sources, **caches)
+        given = (storage, allow, check_sources, tile_cache, disk_cache)
+        reader = _reader(filename_or_obj, **dict(zip(_OPENING, given, strict=True)))
         return open_group(
             reader,
             group_path(reader, group, factor),
@@ -148,32 +148,27 @@ class RefsBackendEntrypoint(BackendEntrypoint):
         )
 
     def open_groups_as_dict(
-        self,
-        filename_or_obj: Any,
-        *,
-        drop_variables: str | Iterable[str] | None = None,
-        group: str | None = None,
-        storage: Mapping[str, Any] | None = None,
-        allow: str | Sequence[str] = (),
-        check_sources: bool = True,
-        tile_cache: int | None = None,
-        disk_cache: DiskCache | str | os.PathLike[str] | None = None,
-        mask_and_scale: bool | None = None,
-        decode_times: Any = True,
-        decode_timedelta: Any = None,  # noqa: ARG002 - of all engines; no array here is one
-        use_cftime: Any = None,  # noqa: ARG002
-        concat_characters: Any = None,  # noqa: ARG002
-        decode_coords: Any = True,
+        self, filename_or_obj: Any, *, group: str | None = None, **options: Any
     ) -> dict[str, xr.Dataset]:
-        """Open every group that holds arrays, below `group` when it is given; keys are absolute paths."""
-        _refuse_scaling(mask_and_scale)
-        caches = {"tile_cache": tile_cache, "disk_cache": disk_cache}
-        reader = _reader(filename_or_obj, storage, allow=allow, check_sources=check_sources, **caches)
+        """Open every group that holds arrays, below `group` when it is given; keys are absolute paths.
+
+        Parameters
+        ----------
+        **options
+            Of `open_dataset`, but `factor`.
+
+        Raises
+        ------
+        QueryError
+            As `open_dataset`; `factor` is given.
+        """
+        if "factor" in options:
+            raise QueryError("expected no factor= where groups of every factor are opened")
+        opening = {name: options.pop(name) for name in _OPENING if name in options}
+        reader = _reader(filename_or_obj, **opening)
         below = (group or "").strip("/")
         return {
-            f"/{path.removeprefix(below).strip('/')}": open_group(
-                reader, path, decode_times=decode_times, decode_coords=decode_coords, drop_variables=drop_variables
-            )
+            f"/{path.removeprefix(below).strip('/')}": self.open_dataset(reader, group=path, **options)
             for path in groups(reader)
             if not below or path == below or path.startswith(f"{below}/")
         }

@@ -37,29 +37,8 @@ def sample_points(
     ----------
     reader, scenes
         What reads the set, and the rows of its scene table (`pyarrow.Table`) to take.
-    points
-        In any form that `places.coordinates_of` understands.
-    assets
-        Names; None: all.
-    bands
-        Of these assets, as `bands.choose` finds them; None: all bands.
-    crs
-        Of coordinates; None: longitude and latitude.
-    match
-        Which scenes of a point: `"all"` that cover it, or only the `"first"` or the `"latest"` by time.
-
-    Returns
-    -------
-    pyarrow.Table
-        One row a point and scene, by point, then time: `point` (int64: row of the input), `id`, `datetime`, and a
-        column for each asset, or by the name that a band was asked by (`<asset>_<n>`, n from 1, for each band of those
-        that have several), in the pixels' dtype; null where the scene lacks the asset or the point lies outside it. No
-        nodata is taken away.
-
-    Raises
-    ------
-    QueryError
-        Points that are none, an asset or a band that is not there, an unknown `match`.
+    points, …
+        As `Collection.sample_points` says, as well as what comes back and what is refused.
     """
     import pyarrow as pa
 

@@ -74,6 +74,16 @@ def test_overviews_are_those_of_the_files(refs, cogs):
 def test_a_tree_holds_every_group(refs):
     tree = xr.open_datatree(refs, engine="rasteret_refs")
     assert {"factor_1", "factor_2"} <= set(tree.children)
+    with pytest.raises(QueryError, match="every factor"):
+        xr.open_datatree(refs, engine="rasteret_refs", factor=2)
+
+
+def test_a_tree_opens_as_a_dataset_does(refs):
+    one = xr.open_datatree(refs, engine="rasteret_refs", group="factor_2", drop_variables="id", tile_cache=0)
+    assert one.groups == ("/",)
+    assert "id" not in one.variables
+    with pytest.raises(QueryError, match="mask_and_scale=False"):
+        xr.open_datatree(refs, engine="rasteret_refs", mask_and_scale=True)
 
 
 def test_a_factor_that_does_not_exist_is_refused_by_name(refs):
