@@ -119,5 +119,5 @@ def coordinates(ids: Sequence[str]) -> tuple[CoordinateArray, ...]:
         CoordinateArray(name="id", values=np.array(ids, "<U16"), dims=("scene",), chunks=(4,), compressor=zlib),
         CoordinateArray(name="x", values=600005.0 + 10 * np.arange(WIDTH), dims=("x",), compressor=zlib, filters=delta),
         CoordinateArray(name="y", values=1499995.0 - 10 * np.arange(HEIGHT), dims=("y",), compressor=zlib),
-        CoordinateArray(name="spatial_ref", values=np.int32(0), dims=(), attributes={"crs_wkt": 'LOCAL_CS["-"]'}),
+        CoordinateArray(name="spatial_ref", values=np.array(0, "<i4"), dims=(), attributes={"crs_wkt": "LOCAL_CS[-]"}),
     )
