@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml import chips as placing
+from rasteret_refs.ml.ahead import begin
 from rasteret_refs.ml.chips import Chips
 from rasteret_refs.ml.empty import EmptyTiles
 from rasteret_refs.ml.images import AssetImages, Integers
@@ -79,6 +80,7 @@ class ChipSource:
             self.of.keep(labelled(scenes, label))
         if options.split is not None and options.split_column in self._by_tile:
             known_split(self._by_tile[options.split_column].values, options)
+        begin(reader, self.of.images, self.of.rows)
         self.epoch = 0
         self._held: tuple[int, Chips] | None = None
 

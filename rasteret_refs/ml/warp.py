@@ -197,7 +197,6 @@ def _covered(images: AssetImages, row: int, place: Place) -> tuple[list[float], 
 
 @lru_cache(maxsize=1024)  # scenes of a series share grid and place
 def _bounds(box: tuple[float, float, float, float], one: str, other: str) -> tuple[float, float, float, float]:
-    bounds: tuple[float, float, float, float] = transformer(_parsed(one), _parsed(other)).transform_bounds(
-        *box, densify_pts=21
-    )
+    back = transformer(_parsed(other), _parsed(one))  # made when the image's box was brought into the dataset's CRS
+    bounds: tuple[float, float, float, float] = back.transform_bounds(*box, densify_pts=21, direction="INVERSE")
     return bounds
