@@ -174,8 +174,8 @@ def _rule_of_collection(collection: str) -> str | None:
     """The rule that all catalog entries of a STAC collection share, if they do."""
     from rasteret_refs.sources.catalog import load_catalog
 
-    rules = {entry.radiometry for entry in load_catalog().values() if entry.collection == collection}
-    return rules.pop() if len(rules) == 1 else None
+    entry = load_catalog().of_collection(collection)
+    return None if entry is None else entry.radiometry
 
 
 def _items(scenes: pa.Table, at: pa.Array) -> list[dict[str, Any]]:

@@ -5,8 +5,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-DEFAULT_BYTES = 256 * 1024 * 1024
-
 
 class ByteCache[Value]:
     """Least recently used values, up to a number of bytes.

@@ -155,7 +155,7 @@ class Catalog(Mapping[str, Dataset]):
         return None
 
     def of_collection(self, collection: str | None) -> Dataset | None:
-        """An entry of a STAC collection of this id, when all entries of the id mean the same numbers and clouds.
+        """An entry of a STAC collection of this id, when all entries of the id mean the same numbers.
 
         Items that come as files do not say which API they are from; the same product has one id with most providers.
         """

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from rasteret_refs.build.scene import Scene
 from rasteret_refs.errors import QueryError
 from rasteret_refs.sources import radiometry_rules
 from rasteret_refs.sources.radiometry_rules import Facts, Finding
@@ -206,37 +205,6 @@ def radiometry(
         scales, offsets = tuple(map(float, tiff[0])), tuple(map(float, tiff[1]))
         found.append(Calibration(origin="tiff", statement="the TIFF", scales=scales, offsets=offsets))
     return Radiometry(scene=scene, asset=asset, sources=tuple(found), doubts=doubts)
-
-
-def scene_radiometry(
-    scene: Scene,
-    rule: str | None,
-    tiff: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
-) -> dict[str, Radiometry]:
-    """`radiometry` of all assets of a scene.
-
-    Parameters
-    ----------
-    scene
-        As its source gave it.
-    rule
-        Of the stream's `dataset`, or of `Catalog.of_collection(scene.collection)`.
-    tiff
-        Asset → scales and offsets of the TIFF's bands, where it states any.
-    """
-    stated = tiff or {}
-    return {
-        asset.name: radiometry(
-            scene.id,
-            asset.name,
-            rule=rule,
-            item=scene.properties,
-            fields=asset.properties,
-            collection=scene.collection,
-            tiff=stated.get(asset.name),
-        )
-        for asset in scene.assets
-    }
 
 
 def stac_calibration(fields: Mapping[str, Any]) -> Calibration | None:

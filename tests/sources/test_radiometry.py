@@ -5,7 +5,7 @@ import pytest
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.sources.catalog import load_catalog
-from rasteret_refs.sources.radiometry import Calibration, radiometry, scene_radiometry, stac_calibration
+from rasteret_refs.sources.radiometry import Calibration, radiometry, stac_calibration
 from rasteret_refs.sources.resolve import resolve
 
 BAND = {"raster:bands": [{"nodata": 0, "scale": 0.0001, "offset": -0.1}]}
@@ -169,7 +169,12 @@ def test_all_assets_of_a_scene_are_judged_by_the_rule_of_its_collection(corpus_i
     [scene] = resolve(item, assets=["red", "SCL", "AOT"])
     rule = load_catalog().of_collection(scene.collection).radiometry
     assert rule == "sentinel-2-l2a"
-    found = scene_radiometry(scene, rule, {"red": ([1.0], [0.0])})
+    found = {
+        asset.name: radiometry(
+            scene.id, asset.name, rule=rule, item=scene.properties, fields=asset.properties, collection=scene.collection
+        )
+        for asset in scene.assets
+    }
     assert linear(found["red"]) == ((1e-4,), (-0.1,))
     assert linear(found["AOT"]) == ((0.001,), (0.0,))
     assert found["SCL"].calibration() is None
