@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from rasteret_refs.build.duplicates import DUPLICATE_OF
-from rasteret_refs.build.executors import opened_executor
 from rasteret_refs.build.journal import Journal, journaled
 from rasteret_refs.build.known import KnownScenes
 from rasteret_refs.build.scan import OnError
 from rasteret_refs.build.scene import Scene, SceneFailure
-from rasteret_refs.build.steps import Progress, Scanned, distinct, failure_rows, plan_scenes, scan_scenes, scene_rows
+from rasteret_refs.build.steps import Progress, Scanned, distinct, failure_rows, plan_scenes, scanned, scene_rows
 from rasteret_refs.build.stored import StoredScenes
 from rasteret_refs.errors import BuildError
-from rasteret_refs.objects.blocking import run
 from rasteret_refs.objects.client import Objects
 
 if TYPE_CHECKING:
@@ -220,11 +218,8 @@ def _scan(
     if stored is not None:
         found = stored.scanned(unknown)
     else:
-        with opened_executor(executor) as pool:
-            scanning = scan_scenes(
-                unknown, objects, axis=axis, on_error=on_error, progress=progress, journal=journal, executor=pool
-            )
-            found = run(scanning)
+        how = {"axis": axis, "on_error": on_error, "progress": progress, "journal": journal, "executor": executor}
+        found = scanned(unknown, objects, **how)
     found.failures = [*refusals(), *found.failures]
     new = [entry for entry in found.scenes if not work.known.holds(entry)]
     work.repeated = len(found.scenes) - len(new)

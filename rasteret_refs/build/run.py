@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rasteret_refs.build.duplicates import DUPLICATE_OF
-from rasteret_refs.build.executors import opened_executor
 from rasteret_refs.build.journal import journaled
 from rasteret_refs.build.memory import give_back
 from rasteret_refs.build.scan import OnError
@@ -22,10 +21,9 @@ from rasteret_refs.build.steps import (
     plan_scenes,
     require_properties,
     require_scenes,
-    scan_scenes,
+    scanned,
     scene_rows,
 )
-from rasteret_refs.objects.blocking import run
 from rasteret_refs.objects.client import Objects
 
 __all__ = ["Axis", "BuildReport", "Layout", "Progress", "build"]
@@ -142,11 +140,9 @@ def build(
     out = Path(out)
     objects = objects or Objects(storage)
     with staged(out, overwrite=overwrite) as directory, journaled(out, resume=resume) as journal:
-        with opened_executor(executor) as pool:
-            scanning = scan_scenes(
-                scenes, objects, axis=axis, on_error=on_error, progress=progress, journal=journal, executor=pool
-            )
-            found = run(scanning)
+        found = scanned(
+            scenes, objects, axis=axis, on_error=on_error, progress=progress, journal=journal, executor=executor
+        )
         found.failures = [*refusals(), *found.failures]
         repeated = distinct(found)
         require_scenes(found)
@@ -157,8 +153,13 @@ def build(
         )
         _tell(progress, "write", found)
         table = scene_rows(found, plan)
-        assets = sum(len(entry.assets) for entry in found.scenes)
-        duplicates = sum(DUPLICATE_OF in entry.scene.properties for entry in found.scenes)
+        counts = {
+            "scenes": table.num_rows,
+            "assets": sum(len(entry.assets) for entry in found.scenes),
+            "repeated": len(repeated),
+            "duplicates": sum(DUPLICATE_OF in entry.scene.properties for entry in found.scenes),
+            "resumed": journal.used,
+        }
         found.scenes.clear()  # the plan holds all offsets again, and writing takes memory too
         give_back()
         write_reference_set(
@@ -171,16 +172,12 @@ def build(
         )
     return BuildReport(
         out=out,
-        scenes=table.num_rows,
-        assets=assets,
         failures=tuple(found.failures),
         requests=objects.traffic.requests,
         bytes=objects.traffic.bytes,
         seconds=time.monotonic() - began,
         layout=plan.layout,
-        repeated=len(repeated),
-        duplicates=duplicates,
-        resumed=journal.used,
+        **counts,
     )
 
 

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_refs.build.duplicates import told_apart
+from rasteret_refs.build.executors import opened_executor
 from rasteret_refs.build.footprint import footprints
 from rasteret_refs.build.journal import Journal
 from rasteret_refs.build.scan import OnError, ScannedScene, scan
 from rasteret_refs.build.scene import Scene, SceneFailure
 from rasteret_refs.errors import BuildError, SourceError, UnsupportedTiffError
+from rasteret_refs.objects.blocking import run
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.refset.geoparquet import PAGE
 from rasteret_refs.virtual.existing import ExistingLayout
@@ -81,6 +83,25 @@ def distinct(found: Scanned, known: Iterable[str] = ()) -> list[ScannedScene]:
     """Give each of the scanned scenes an id of its own; return those that only repeat another."""
     found.scenes, repeated = told_apart(found.scenes, known)
     return repeated
+
+
+def scanned(
+    scenes: Iterable[Scene],
+    objects: Objects,
+    *,
+    axis: Axis,
+    on_error: OnError,
+    progress: Progress | None,
+    journal: Journal | None,
+    executor: Any,
+) -> Scanned:
+    """Run `scan_scenes` to its end, with headers read where `executors.opened_executor` says."""
+    with opened_executor(executor) as pool:
+        return run(
+            scan_scenes(
+                scenes, objects, axis=axis, on_error=on_error, progress=progress, journal=journal, executor=pool
+            )
+        )
 
 
 def plan_scenes(

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rasteret_refs.cli.options import (
-    executor_option,
-    given_options,
-    json_option,
-    read_storage,
-    source_options,
-    storage_option,
-)
+from rasteret_refs.cli.options import given_options, read_storage, scanning_options, source_options
 from rasteret_refs.cli.output import DONE_WITH_FAILURES, counted, print_json, reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
@@ -33,12 +26,8 @@ _SHOWN = 5
     "--overlap-days", type=click.FloatRange(min=0), default=30.0, show_default=True,
     help="Without SOURCE: days before the newest scene from which the recorded search is run again.",
 )  # fmt: skip
-@click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
-@executor_option
 @click.option("--resume", is_flag=True, help="Go on where an append to SET was stopped.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-@storage_option
-@json_option
+@scanning_options
 @reports_errors
 def command(
     location: str,

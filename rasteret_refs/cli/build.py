@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rasteret_refs.cli.options import (
-    executor_option,
-    given_options,
-    json_option,
-    read_storage,
-    source_options,
-    storage_option,
-)
+from rasteret_refs.cli.options import given_options, read_storage, scanning_options, source_options
 from rasteret_refs.cli.output import DONE_WITH_FAILURES, counted, print_facts, print_json, reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
@@ -36,14 +29,10 @@ _SHOWN = 5
     help="Stacks: share of pixels by which shapes may differ; by default as many shapes ask for.",
 )
 @click.option("--coordinate", "coordinates", multiple=True, help="Scene property that becomes a Zarr coordinate.")
-@click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
-@executor_option
 @click.option("--overwrite", is_flag=True, help="Replace OUT, atomically.")
 @click.option("--resume", is_flag=True, help="Go on where a build of OUT was stopped; its headers are not read again.")
 @click.option("--dry-run", is_flag=True, help="Only search, and tell requests, bytes, time and cost of a build.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-@storage_option
-@json_option
+@scanning_options
 @reports_errors
 def command(
     source: tuple[str, ...],

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from rasteret_refs.cli.append import tell
-from rasteret_refs.cli.options import executor_option, json_option, read_storage, storage_option
+from rasteret_refs.cli.options import read_storage, scanning_options
 from rasteret_refs.cli.output import reports_errors
 from rasteret_refs.cli.progress import progress_bar
 
@@ -13,12 +13,8 @@ from rasteret_refs.cli.progress import progress_bar
 @click.command("merge")
 @click.argument("location", metavar="SET")
 @click.argument("other", metavar="OTHER")
-@click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True)
-@executor_option
 @click.option("--reread", is_flag=True, help="Read all headers again: notices objects that changed or went.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-@storage_option
-@json_option
+@scanning_options
 @reports_errors
 def command(
     location: str,

@@ -89,14 +89,23 @@ def parse_executor(_: click.Context, __: click.Parameter, text: str | None) -> s
     return text
 
 
-def executor_option[F: Callable[..., Any]](command: F) -> F:
-    """Add `--executor WHERE`."""
-    return click.option(
-        "--executor",
-        callback=parse_executor,
-        metavar="WHERE",
-        help="Read headers by `threads`, `processes`, `dask` or `dask:ADDRESS`; the set is the same.",
-    )(command)
+def scanning_options[F: Callable[..., Any]](command: F) -> F:
+    """Add what all commands that read headers take: `--on-error`, `--executor`, `--quiet`, `--storage` and `--json`."""
+    options = (
+        click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True),
+        click.option(
+            "--executor",
+            callback=parse_executor,
+            metavar="WHERE",
+            help="Read headers by `threads`, `processes`, `dask` or `dask:ADDRESS`; the set is the same.",
+        ),
+        click.option("--quiet", is_flag=True, help="No progress bar."),
+        storage_option,
+        json_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def source_options[F: Callable[..., Any]](command: F) -> F:
