@@ -1,5 +1,6 @@
 """Binds a table to the reader that its columns ask for: Rasteret's headers, STAC-GeoParquet, or a column of hrefs."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -51,7 +52,12 @@ def table_source(value: Any, options: Options, dataset: Any = None) -> Source:
     total = None if options.searches else table.dataset.count_rows()
     if options.columns is None and band_columns(table.schema):
         return _rasteret(table, options, wanted, dataset, total)
-    return _rows(table, options, wanted, dataset, total)
+    try:
+        return _rows(table, options, wanted, dataset, total)
+    except SourceError as error:
+        if isinstance(value, str | os.PathLike):
+            raise SourceError(f"{os.fspath(value)}: {error}") from error
+        raise
 
 
 def _pruned(table: Table, wanted: ItemFilter) -> Table:

@@ -212,7 +212,9 @@ def column_mapping(schema: pa.Schema, columns: Mapping[str, Any] | None, asset: 
         )
     href = given.pop("href", None)
     hrefs = {**({asset: href} if isinstance(href, str) else href or {}), **named}
-    missing = [f"{part}={name!r}" for part, name in {**given, **hrefs}.items() if name not in names]
+    spelt = {"href": href} if isinstance(href, str) else {_HREF_OF + name: column for name, column in hrefs.items()}
+    spelt |= {_HREF_OF + name: column for name, column in named.items()}
+    missing = [f"{part}={name!r}" for part, name in {**given, **spelt}.items() if name not in names]
     if missing:
         raise SourceError(f"columns: the table lacks {', '.join(missing)}; it has {listed}")
     stac = not hrefs and "assets" in names and _holds_assets(schema.field("assets").type)

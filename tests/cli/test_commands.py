@@ -184,6 +184,21 @@ def test_places_that_are_none_are_refused_before_anything_is_written(cogs, tmp_p
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], r"s\.csv: expected a column of hrefs \(--columns href=NAME\); the table has id, x"),
+        (["--columns", "href=url"], r"s\.csv: columns: the table lacks href='url'; it has id, x"),
+        (["--columns", "href.red=url"], r"s\.csv: columns: the table lacks href\.red='url'; it has id, x"),
+    ],
+)
+def test_a_table_without_the_mapped_column_is_named_with_its_columns(tmp_path, options, message):
+    (tmp_path / "s.csv").write_text("id,x\n1,2\n")
+    result = invoke("build", tmp_path / "s.csv", "-o", tmp_path / "x.refs", *options)
+    assert result.exit_code == 1
+    assert re.search(message, result.stderr), result.stderr
+
+
 def test_a_misspelt_storage_option_is_refused_and_the_known_ones_are_named(cogs, tmp_path):
     (tmp_path / "s.toml").write_text('["s3://bucket/"]\nrequst_payer = true\n')
     result = invoke("build", cogs[0], "-o", tmp_path / "x.refs", "--storage", tmp_path / "s.toml")
