@@ -28,6 +28,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:@[A-Za-z0-9.-]+)?\Z")
 _LOCAL_NAMES = ("localhost", ".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
 _REDIRECTIONS = {"huggingface.co": (".hf.co", ".huggingface.co")}
 """Hosts that hand their objects out through their own storage networks."""
+_SPECIAL = tuple(map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24")))
+"""Networks that Python takes for public: IPv6's old site-local addresses, documentation (RFC 9637), 6to4 relays."""
 _REMEMBERED = 65536
 
 
@@ -158,7 +160,8 @@ def is_public(address: str) -> bool:
             wrapped = ipaddress.IPv4Address(packed[12:])
         if wrapped is not None:
             return is_public(str(wrapped))
-    return found.is_global and not found.is_multicast and not found.is_reserved
+    special = any(found in network for network in _SPECIAL if network.version == found.version)
+    return found.is_global and not (special or found.is_multicast or found.is_reserved)
 
 
 def below(url: str, prefix: str) -> bool:

@@ -31,7 +31,7 @@ class Citation:
         return True if flags and all(flag is True for flag in flags) else "unknown"
 
     def text(self) -> str:
-        """Return paragraphs for a publication or a model card."""
+        """Return paragraphs for a publication or a model card; control characters of a stranger's are spelt out."""
         lines = [f"{self.name}: {self.scenes} scenes referenced with rasteret_refs; refs.json sha256 {self.sha256}"]
         for dataset in self.datasets:
             words = {True: "commercial use allowed", False: "no commercial use"}
@@ -43,7 +43,7 @@ class Citation:
                 lines.append(f"  {dataset['attribution']}")
             if dataset.get("source_url"):
                 lines.append(f"  {dataset['source_url']}")
-        return "\n".join(lines)
+        return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values for programs."""

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import aiohttp
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from click.testing import CliRunner
 
 from rasteret_refs.cli import main
@@ -28,6 +30,7 @@ def forged(
     url: str | None = None,
     sources: tuple[str, ...] | None = None,
     storage: dict[str, Any] | None = None,
+    recipe: dict[str, Any] | None = None,
     documents: Callable[[dict[str, Any]], None] | None = None,
     columns: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     array: str = IMAGE,
@@ -38,8 +41,8 @@ def forged(
     ----------
     url
         Replaces the first object of `array`.
-    sources
-        Prefixes of the new seal; None: those of the base.
+    sources, storage, recipe
+        Of the new seal; None: those of the base.
     documents
         Changes the Zarr metadata in place.
     columns
@@ -78,7 +81,7 @@ def forged(
         layout=seal.layout,
         record_size=seal.record_size,
         sources=seal.sources if sources is None else sources,
-        recipe=seal.recipe,
+        recipe=seal.recipe if recipe is None else recipe,
         storage=seal.storage if storage is None else storage,
         versions=seal.versions,
         files=files,
@@ -117,3 +120,13 @@ def resealed(base: Path, out: Path, name: str, data: bytes) -> Path:
     (out / name).write_bytes(data)
     (out / "refs.json").write_bytes(replace(seal, files={**seal.files, name: FileHash.of(data)}).to_bytes())
     return out
+
+
+def resolve_to_this_machine(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a name mean 127.0.0.1, whichever event loop asks (uvloop has a resolver of its own)."""
+    genuine = aiohttp.ThreadedResolver.resolve
+
+    async def lying(self: Any, host: str, *arguments: Any, **options: Any) -> Any:
+        return await genuine(self, "127.0.0.1" if host == name else host, *arguments, **options)
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", lying)

@@ -208,3 +208,15 @@ def test_notebooks_draw_no_nonsense_for_ever(local_refs: Path, tmp_path: Path) -
         began = time.monotonic()
         assert isinstance(footprint_map(pa.table({"id": ["a"], "geometry": pa.array([wkb], pa.binary())})), str)
         assert time.monotonic() - began < 2
+
+
+def test_citations_move_no_cursor(local_refs: Path, tmp_path: Path) -> None:
+    """What a set records of its source stood in the terminal as it was."""
+    out = forged(
+        local_refs, tmp_path / "x.refs", recipe={"source": "https://example.org/\x1b[2J\x1b]0;x\x07\nlicence: free"}
+    )
+    said = CliRunner().invoke(main, ["cite", str(out)])
+    assert said.exit_code == 0
+    assert "example.org" in said.output
+    assert all(line.isprintable() for line in said.output.split("\n"))
+    assert "\nlicence" not in said.output

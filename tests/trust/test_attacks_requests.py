@@ -1,7 +1,6 @@
 """Attacks on requests that once came through, or nearly: credentials, prefixes, addresses, ports and redirections."""
 
 import http.server
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from rasteret_refs.objects.client import Objects
 from rasteret_refs.objects.stores import options_for
 from rasteret_refs.refset.secrets import redacted, secret_in_url
 from tests.servers.range_server import Server
-from tests.trust.forge import IMAGE, forged
+from tests.trust.forge import IMAGE, forged, resolve_to_this_machine
 
 
 @contextmanager
@@ -111,12 +110,7 @@ def test_headers_of_the_caller_stay_with_the_host_they_were_given_for(served: Se
 
 def test_an_allowed_host_is_allowed_on_its_port_only(canary: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever owns a name that was allowed could let it resolve to this machine, and name any port."""
-    genuine = socket.getaddrinfo
-
-    def lying(host: Any, *arguments: Any, **options: Any) -> Any:
-        return genuine("127.0.0.1" if host == "good.example" else host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", lying)
+    resolve_to_this_machine("good.example", monkeypatch)
     url = f"http://good.example:{canary.port}/"
     objects = Objects(retries=0, authorise=Authority((url,), ("http://good.example/data/",)))
     with pytest.raises(UnauthorisedSourceError, match="no public address"):

@@ -1,6 +1,5 @@
 """Sets of strangers: whatever they name, nothing is asked for that the rule or the caller does not allow."""
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rasteret_refs.errors import DamagedError, DecodeError, RasteretRefsError, U
 from rasteret_refs.objects.authority import Authority, as_allowed, below, is_public
 from rasteret_refs.refset.hints import safe_hints, unsafe_hints
 from tests.servers.range_server import Server
-from tests.trust.forge import IMAGE, forged, reported
+from tests.trust.forge import IMAGE, forged, reported, resolve_to_this_machine
 
 HOSTS = (
     "127.0.0.1", "localhost", "LOCALHOST", "localhost.", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "127.1",
@@ -25,7 +24,8 @@ SPECIAL = (
     "http://169.254.169.254/latest/meta-data/iam", "http://[fd00:ec2::254]/latest/", "http://10.0.0.5/s0.tif",
     "http://192.168.1.1/", "http://172.16.0.1/x", "http://100.64.0.1/x", "http://[fe80::1%25eth0]/x",
     "http://metadata.google.internal/computeMetadata/v1/", "http://printer.local/x", "http://224.0.0.1/x",
-    "http://255.255.255.255/x",
+    "http://255.255.255.255/x", "http://[fec0::1]/x", "http://[3fff::1]/x", "http://192.88.99.1/x",
+    "http://[64:ff9b:1::7f00:1]/x", "http://[::ffff:0:7f00:1]/x", "http://[2001:0:4136:e378:8000:63bf:80ff:fffe]/x",
 )  # fmt: skip
 OTHER_SCHEMES = (
     "file:///etc/passwd", "FILE:///etc/passwd", "file://localhost/etc/passwd", "/etc/passwd", "local:///etc/passwd",
@@ -72,12 +72,7 @@ def test_special_addresses_and_other_schemes_are_refused(
 def test_names_that_resolve_to_this_machine_are_refused(
     local_refs: Path, tmp_path: Path, canary: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = socket.getaddrinfo
-
-    def lying(host: Any, *arguments: Any, **options: Any) -> Any:
-        return genuine("127.0.0.1" if host == "images.example.org" else host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", lying)
+    resolve_to_this_machine("images.example.org", monkeypatch)
     root = f"http://images.example.org:{canary.port}/"
     out = forged(local_refs, tmp_path / "x.refs", url=f"{root}s0.tif", sources=(root,), columns=_only_first)
     refused(out, canary)
