@@ -138,22 +138,9 @@ def chips(
     ----------
     reader, scenes
         What reads the set, and the rows of its scene table (`pyarrow.Table`) to take.
-    size
-        Rows and columns of a chip, in pixels of the finest asset.
-    stride
-        Pixels from one chip to the next; None: `size`, so that chips touch.
-    assets
-        Names; None: all.
-    columns
-        Of the scene table, to carry along: splits, labels.
-
-    Raises
-    ------
-    QueryError
-        A name that is not there, or a size or stride below 1.
+    size, …
+        As `Collection.chips` says, as well as what is refused.
     """
-    import pyarrow as pa
-
     step = size if stride is None else stride
     if not all(isinstance(length, int | np.integer) and length >= 1 for length in (size, step)):
         raise QueryError(f"expected a size and a stride of at least one pixel, found {size!r} and {step!r}")
@@ -171,19 +158,27 @@ def chips(
             counts = [math.prod(shape) for shape in shapes]
             raise QueryError(f"expected one number of bands in all images of {asset!r}, found {counts}")
     reference = min(images, key=lambda asset: next(iter(images[asset].values())).grid.resolution)
+    table = _corners(images[reference], size, step, scenes.select(["id", *columns]))
+    fills = {asset: _fill(group) for asset, group in images.items()}
+    return Chips(reader=reader, size=size, table=table, images=images, reference=reference, fills=fills)
+
+
+def _corners(images: Mapping[int, Image], size: int, step: int, scenes: Any) -> Any:
+    """List the chips of all scenes with these columns of the scene table: a `pyarrow.Table`, see `Chips.table`."""
+    import pyarrow as pa
+
     corners = []
-    for scene, image in sorted(images[reference].items()):
+    for scene, image in sorted(images.items()):
         rows = np.arange(0, image.grid.height - size + 1, step)
         across = np.arange(0, image.grid.width - size + 1, step)
         grid = np.stack(np.meshgrid(rows, across, indexing="ij"), axis=-1).reshape(-1, 2)
         corners.append(np.column_stack([np.full(len(grid), scene), grid]))
     every = np.concatenate(corners).astype(np.int64)
-    taken = scenes.select(["id", *columns]).take(pa.array(every[:, 0]))
     table = pa.table({"scene": every[:, 0], "row": every[:, 1], "column": every[:, 2]})
+    taken = scenes.take(pa.array(every[:, 0]))
     for name in taken.column_names:
         table = table.append_column(name, taken[name])
-    fills = {asset: _fill(group) for asset, group in images.items()}
-    return Chips(reader=reader, size=size, table=table, images=images, reference=reference, fills=fills)
+    return table
 
 
 def _fill(images: Mapping[int, Image]) -> Any:

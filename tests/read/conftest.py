@@ -6,6 +6,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 import rasteret_refs as rr
+from rasteret_refs.build.run import build
 from tests.servers.range_server import serve
 
 
@@ -30,6 +31,12 @@ def write_cog(path, pixels, *, origin=(600000.0, 1500000.0), pixel=10.0, crs="EP
 
 def noise(shape, dtype="u2", seed=0):
     return np.random.default_rng(seed).integers(1, 4000, shape).astype(dtype)
+
+
+def set_of(scenes, out, **options):
+    """Build a set of `build.scene.Scene`s, and open it."""
+    build(scenes, out, **options)
+    return rr.open(out)
 
 
 @pytest.fixture(scope="session")

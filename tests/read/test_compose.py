@@ -14,11 +14,9 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import reproject
 
-import rasteret_refs as rr
-from rasteret_refs.build.run import build
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import QueryError
-from tests.read.conftest import noise, write_cog
+from tests.read.conftest import noise, set_of, write_cog
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # odc-geo's own
 
@@ -58,9 +56,7 @@ def collection(request, files, tmp_path_factory):
         )
         for number, (name, (red, scl, day)) in enumerate(files.items())
     ]
-    out = tmp_path_factory.mktemp("sets") / f"{request.param}.refs"
-    build(scenes, out, layout=request.param)
-    return rr.open(out)
+    return set_of(scenes, tmp_path_factory.mktemp("sets") / f"{request.param}.refs", layout=request.param)
 
 
 def box(*, width=420, height=200, x=601000.0, y=1498000.0, size=10.0, crs="EPSG:32643"):

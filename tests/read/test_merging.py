@@ -9,13 +9,12 @@ import pytest
 from odc.geo.geobox import GeoBox
 
 import rasteret_refs as rr
-from rasteret_refs.build.run import build
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import NotFoundError, QueryError
 from rasteret_refs.read.masks import parse_masks
 from rasteret_refs.read.reader import Reader
 from rasteret_refs.read.shared import SharedWindows
-from tests.read.conftest import noise, write_cog
+from tests.read.conftest import noise, set_of, write_cog
 from tests.servers.range_server import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # odc-geo's own
@@ -46,8 +45,7 @@ def make(tmp_path):
                 )
                 assets.append(Asset(name=name, href=base + path.name if base else str(path)))
             found.append(Scene(id=f"s{number}", assets=tuple(assets), properties=properties, **times))
-        build(found, tmp_path / "x.refs")
-        return rr.open(tmp_path / "x.refs")
+        return set_of(found, tmp_path / "x.refs")
 
     return build_set
 
@@ -254,7 +252,7 @@ def planar(make, tmp_path):
             id="s0", datetime=datetime(2024, 1, 1, tzinfo=UTC), assets=(Asset(name="e", href=server.url + "e_0.tif"),),
             properties={},
         )  # fmt: skip
-        build([scene], tmp_path / "x.refs")
+        set_of([scene], tmp_path / "x.refs")
         yield rr.open(tmp_path / "x.refs", tile_cache=0), server, pixels
 
 

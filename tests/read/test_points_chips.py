@@ -14,13 +14,12 @@ import shapely.geometry
 from rasterio.windows import Window
 
 import rasteret_refs as rr
-from rasteret_refs.build.run import build
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.chips import chips
 from rasteret_refs.read.places import coordinates_of
 from rasteret_refs.read.points import sample_points
-from tests.read.conftest import noise, write_cog
+from tests.read.conftest import noise, set_of, write_cog
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +50,7 @@ def collection(request, files, tmp_path_factory):
         )
         for number, (name, paths) in enumerate(files.items())
     ]
-    out = tmp_path_factory.mktemp("sets") / f"{request.param}.refs"
-    build(scenes, out, layout=request.param)
-    return rr.open(out)
+    return set_of(scenes, tmp_path_factory.mktemp("sets") / f"{request.param}.refs", layout=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +189,7 @@ def test_images_without_georeference_have_chips_but_no_points(tmp_path):
             file.write(pixels)
         assets.append(Asset(name=name, href=str(tmp_path / f"{name}.tif")))
     scene = Scene(id="a", datetime=datetime(2024, 1, 1, tzinfo=UTC), assets=tuple(assets), properties={})
-    build([scene], tmp_path / "x.refs")
-    refs = rr.open(tmp_path / "x.refs")
+    refs = set_of([scene], tmp_path / "x.refs")
     found = refs.chips(64, assets=["photo", "label"]).read([4])
     for name in ("photo", "label"):
         with rasterio.open(tmp_path / f"{name}.tif") as file:

@@ -17,11 +17,11 @@ from rasterio.enums import Resampling
 from rasterio.warp import SUPPORTED_RESAMPLING, reproject
 
 import rasteret_refs as rr
-from rasteret_refs.build.run import build
 from rasteret_refs.build.scene import Asset, Scene
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read import clip, resample
 from rasteret_refs.read.resample import METHODS
+from tests.read.conftest import set_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # odc-geo's own
 UTM = "EPSG:32643"
@@ -220,8 +220,7 @@ def test_masks_of_another_crs_hide_the_same_pixels_in_any_chunks(tmp_path):
     write(tmp_path / "red.tif", noise((600, 600)), nodata=0)
     write(tmp_path / "scl.tif", (noise((300, 300)) % 12).astype("u1"), PLACE @ Affine.scale(2))
     assets = tuple(Asset(name=name, href=str(tmp_path / f"{name}.tif")) for name in ("red", "scl"))
-    build([Scene(id="a", datetime=datetime(2024, 1, 1, tzinfo=UTC), assets=assets)], tmp_path / "x.refs")
-    refs = rr.open(tmp_path / "x.refs")
+    refs = set_of([Scene(id="a", datetime=datetime(2024, 1, 1, tzinfo=UTC), assets=assets)], tmp_path / "x.refs")
     how = {"geobox": in_the_next_zone(), "mask": {"scl": [3, 8, 9]}, "resampling": "bilinear"}
     whole = refs.read(**how)["red"].to_numpy()
     np.testing.assert_array_equal(refs.read(**how, chunks={"y": 57, "x": 113})["red"], whole)
