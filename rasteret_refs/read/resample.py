@@ -6,6 +6,7 @@ Which windows belong together is found by `ways`. Reads are ours.
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.overlap import overlap
-from rasteret_refs.read.target import Grid, both, moved_by
+from rasteret_refs.read.target import Grid, both, moved_by, same_crs
 from rasteret_refs.read.ways import REACH, Course, Placement
 
 METHODS = (*REACH, "average", "mode", "max", "min", "med", "q1", "q3", "sum", "rms")
@@ -25,6 +26,8 @@ SPAN = 4096
 """Columns of a target that are warped as one."""
 PIECE_BYTES = 32 * 1024 * 1024
 """Of pixels that are warped at once, source and target."""
+_OFF = 1e-6
+"""Of a pixel: far more than rounding, far less than anybody sees."""
 _MEGABYTES = 4096
 """More than any piece takes: GDAL shall not cut what it is given."""
 _EXACT = 8
@@ -73,6 +76,8 @@ def warp(
     course, source = placement.course, placement.level.grid.window(placement.rows, placement.columns)
     if course is None:
         raise ValueError("expected an image that is to be warped")
+    if resampling == "nearest" and same_crs(source.crs, target.crs):
+        target = _off_corners(target, source)
     out = np.full((*pixels.shape[:-2], *_size(placement.target_rows, placement.target_columns)), fill, pixels.dtype)
     pieces = list(_pieces(placement, course, pixels))
     for rows, columns, span in pieces:
@@ -89,6 +94,16 @@ def warp(
         down, across = moved_by(rows, -placement.target_rows.start), moved_by(columns, -placement.target_columns.start)
         out[..., down, across] = warped[..., moved_by(columns, -span.start)]
     return out
+
+
+def _off_corners(target: Grid, source: Grid) -> Grid:
+    """Move a target by a millionth of a source pixel, towards the source's last row and column.
+
+    Every centre may lie on a corner of the source, as where 20 m are asked of 10 m. Then GDAL takes the pixel that
+    begins there; but in degrees corners are rounded, and it took another one wherever that fell a little short.
+    """
+    (a, b, c, d, e, f), (p, q, _, r, s, _) = target.transform, source.transform
+    return replace(target, transform=(a, b, c + _OFF * (p + q), d, e, f + _OFF * (r + s)))
 
 
 def _size(rows: slice, columns: slice) -> tuple[int, int]:

@@ -206,6 +206,17 @@ def test_pixels_of_another_crs_are_the_same_in_any_chunks(make, method, size):
     np.testing.assert_array_equal(refs.read(**how)["image"][:, 100:103, 90:200:7], whole[:, 100:103, 90:200:7])
 
 
+@pytest.mark.parametrize("times", [2, 4, 6])
+def test_nearest_takes_the_pixel_that_begins_at_the_centre_however_degrees_are_rounded(make, times):
+    place = Affine(1 / 12000, 0, 77.123, 0, -1 / 12000, 12.987)
+    pixels = noise((300, 420))
+    refs = make((pixels, {"transform": place, "crs": "EPSG:4326", "nodata": 0}))
+    geobox = GeoBox((300 // times, 420 // times), place @ Affine.scale(times), "EPSG:4326")
+    expected = pixels[times // 2 :: times, times // 2 :: times]
+    np.testing.assert_array_equal(refs.read(geobox=geobox)["image"][0], expected)
+    np.testing.assert_array_equal(refs.read(geobox=geobox, chunks={"y": 17, "x": 23})["image"][0], expected)
+
+
 def test_wide_targets_are_warped_in_spans_that_no_chunk_shifts(make, monkeypatch):
     monkeypatch.setattr(resample, "SPAN", 128)
     monkeypatch.setattr(resample, "PIECE_BYTES", 100_000)
