@@ -6,15 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import DecodeError, RasteretRefsError
-from rasteret_refs.tiff.chunks import check_extents
-from rasteret_refs.tiff.gdal import gdal_metadata, nodata_value
-from rasteret_refs.tiff.georeference import georeference
-from rasteret_refs.tiff.parse import parse
-from rasteret_refs.tiff.values import TiffFile, TiffImage
-from rasteret_refs.tiff.windows import Windows
+from rasteret_refs.tiff.values import TiffImage
 from rasteret_refs.virtual.codec_chain import codec_chain, mask_chain
-from rasteret_refs.virtual.pyramid import pyramids
 from rasteret_refs_codecs.fast import compile_decoder
+from tests.tiff.reading import checked
 
 MOST_PIXEL_BYTES = 1 << 24
 """Images that decode to more are referenced, but not decoded here."""
@@ -35,21 +30,11 @@ class Examined:
 
 def examine(data: bytes, *, decode: bool = True) -> Examined:
     """Parse, check, describe and decode."""
-    windows = Windows(len(data))
-    windows.add(0, data)
     try:
-        file = parse(windows)
-        assert isinstance(file, TiffFile), "all bytes are known"
-        for image in file.images:
-            check_extents(image, len(data))
-        pyramids(file)
+        file = checked(data)
     except RasteretRefsError as error:
         return Examined(refused=type(error).__name__)
     for image in file.images:
-        _check_inside(image, len(data))
-        georeference(image.description)
-        gdal_metadata(image.description.gdal_metadata or "")
-        nodata_value(image.description, "uint8")
         for chain in (codec_chain, mask_chain):
             try:
                 chain(image.description)
@@ -62,12 +47,6 @@ def examine(data: bytes, *, decode: bool = True) -> Examined:
     except RasteretRefsError as error:
         return Examined(images=len(file.images), undecoded=type(error).__name__)
     return Examined(images=len(file.images), pixels=pixels)
-
-
-def _check_inside(image: TiffImage, size: int) -> None:
-    assert ((image.offsets >= 0) & (image.byte_counts >= 0)).all()
-    assert (image.offsets + image.byte_counts <= size).all(), "a reference leaves the object"
-    assert len(image.offsets) == len(image.byte_counts) == image.description.chunk_count
 
 
 def decoded(data: bytes, image: TiffImage) -> npt.NDArray[np.generic] | None:
