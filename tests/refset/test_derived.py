@@ -214,3 +214,13 @@ def test_a_missing_coordinate_of_the_full_resolution_is_damage_at_the_overview(s
         path.unlink()
     with pytest.raises(DamagedError, match="transform"):
         refs.to_xarray(refs.groups[0].path, factor=2)
+
+
+def test_a_set_that_stores_all_coordinates_goes_on_doing_so(cogs, whole, tmp_path, monkeypatch):
+    out = tmp_path / "grown.refs"
+    build(scenes(cogs[:6]), out, layout="stack", tolerance=0.25, coordinates=["season"])
+    monkeypatch.setattr(sparing, "MANY_REFERENCES", 0)
+    monkeypatch.setattr(sparing, "MANY_FILES", 0)
+    append(scenes(cogs), out)
+    assert len([*out.rglob("transform")]) == len([*whole.rglob("transform")]) == 6
+    assert_same_datasets(whole, out)
