@@ -50,7 +50,8 @@ class Reading:
     ) -> "xr.Dataset":
         """Read these scenes onto one grid, whatever grids and CRSs they lie in.
 
-        Where the grids coincide pixels are only moved; elsewhere GDAL warps them, from the overview that suffices.
+        Where the grids coincide pixels are only moved; elsewhere GDAL warps them, from the overview that suffices. They
+        are the same whatever the chunks and whichever part is loaded; interpolated floats but for rounding.
 
         Parameters
         ----------
