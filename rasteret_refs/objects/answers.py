@@ -89,3 +89,11 @@ def asked(wanted: Wanted) -> str:
     if wanted.stop is None and wanted.start == 0:
         return "the object"
     return f"bytes [{wanted.start}, {'end' if wanted.stop is None else wanted.stop})"
+
+
+def may_be_sent(etag: str | None) -> bool:
+    """Tell whether a tag may stand in If-Match; what is not sent is compared with the answer's all the same.
+
+    A weak one never fits there (RFC 9110 section 13.1.1), and letters that no header has make obstore panic.
+    """
+    return etag is not None and not etag.startswith("W/") and etag.isascii() and etag.isprintable()

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rasteret_refs.errors import AccessError, NotFoundError, ObjectError, ResponseError
-from rasteret_refs.objects.answers import Fetched, Traffic, Wanted, asked, checked, empty
+from rasteret_refs.objects.answers import Fetched, Traffic, Wanted, asked, checked, empty, may_be_sent
 from rasteret_refs.objects.authority import Authority
 from rasteret_refs.objects.coalesce import DEFAULT_GAP, DEFAULT_SIZE, coalesce
 from rasteret_refs.objects.failures import Failure, Kind, judge
@@ -285,8 +285,8 @@ class Objects:
             options["range"] = (wanted.start, wanted.stop)
         elif wanted.start:
             options["range"] = {"offset": wanted.start}
-        if wanted.etag is not None and not wanted.etag.startswith("W/"):
-            options["if_match"] = wanted.etag  # a weak tag never fits If-Match (RFC 9110 section 13.1.1)
+        if may_be_sent(wanted.etag):
+            options["if_match"] = wanted.etag
         store, key = self._store(wanted.url, wanted.location)
         try:
             result = await obstore().get_async(store, key, options=options)
@@ -308,8 +308,8 @@ class Objects:
     async def _plainly(self, wanted: Wanted) -> tuple[Fetched | Failure, float | None]:
         _, options = options_for(wanted.url, self._storage)
         headers = headers_for(wanted.location, options)
-        if wanted.etag is not None and not wanted.etag.startswith("W/"):
-            headers["If-Match"] = wanted.etag
+        if may_be_sent(wanted.etag):
+            headers["If-Match"] = str(wanted.etag)
         seconds = float(options.get("timeout", 60.0))
         get = ranged_get if self._guarded is None else self._guarded.get
         answer = await get(_full_url(wanted.location), wanted.start, wanted.stop, headers=headers, seconds=seconds)
