@@ -64,7 +64,8 @@ fuzz: install ## mutated TIFFs (41 seeds × 500) and sets, then atheris over par
 
 faults: install ## 5,000 faulty responses, storms of 503 over 2,000 files and tiles, damaged, changed and hostile sets
 	RASTERET_REFS_FAULTS=5000 RASTERET_REFS_STORM=2000 $(PYTEST) -q -s --timeout 7200 tests/trust/test_faults.py
-	$(PYTEST) -q -s tests/trust/test_damage.py tests/trust/test_changed.py tests/trust/test_hostile_sets.py tests/trust/test_secrets.py
+	$(PYTEST) -q -s tests/trust/test_damage.py tests/trust/test_changed.py tests/trust/test_hostile_sets.py tests/trust/test_secrets.py \
+	  tests/trust/test_attacks_*.py
 
 crash: install ## kill -9 and resume at 200 points, 100 races of two writers, full disks, workers of every kind
 	RASTERET_REFS_POINTS=200 RASTERET_REFS_RACES=100 $(PYTEST) -q -s --timeout 7200 tests/trust/test_crash.py tests/trust/test_workers.py
