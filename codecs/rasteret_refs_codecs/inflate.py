@@ -20,6 +20,12 @@ except ImportError:  # isal is optional here: the standard library stops early a
 type Decompress = Callable[[Bytes, Bytes, int], Bytes]
 """(encoded bytes, output that bounds the result, bytes of the whole chunk) → leading bytes of the decoded chunk."""
 
+_igzip: Any = getattr(imagecodecs, "isal_decode", None)
+"""igzip into given memory, where imagecodecs has it; it does not look at the check sum."""
+_DENSE = 4
+"""Decoded bytes for one encoded byte up to which igzip is faster than libdeflate: of 2, as satellite images have, it
+takes a sixth less time, of 6 a tenth more."""
+
 # Errors of imagecodecs are RuntimeErrors, all of them.
 _SCRATCH_BYTES = 32 * 1024 * 1024
 _SLACK = 65536
@@ -55,8 +61,10 @@ def _copy_nothing(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001
 
 
 def _inflate(data: Bytes, out: Bytes, whole: int) -> Bytes:
-    """Inflate; igzip where it may stop early, libdeflate where it may not."""
+    """Inflate; igzip where it may stop early, or where it is faster than libdeflate."""
     if out.size >= whole:
+        if _igzip is not None and whole <= _DENSE * data.size and _igzip_agrees(data, out):
+            return out
         try:
             return as_bytes(imagecodecs.deflate_decode(data, out=memoryview(out)))
         except RuntimeError:
@@ -67,6 +75,16 @@ def _inflate(data: Bytes, out: Bytes, whole: int) -> Bytes:
         return np.frombuffer(stream.decompress(data, out.size), np.uint8)
     except stoppable_zlib.error as error:
         raise CodecError(f"expected a zlib stream of {out.size} bytes, got damaged data: {error}") from error
+
+
+def _igzip_agrees(data: Bytes, out: Bytes) -> bool:
+    """Fill `out` by igzip; tell whether it is full and the check sum stands behind it: all else is libdeflate's."""
+    try:
+        decoded = as_bytes(_igzip(data, out=memoryview(out)))
+    except RuntimeError:
+        return False
+    expected = int.from_bytes(data[-4:].tobytes(), "big")
+    return decoded.size == out.size and imagecodecs.deflate_adler32(decoded) == expected
 
 
 def _inflate_stepwise(data: Bytes, size: int) -> Bytes:

@@ -36,9 +36,7 @@ def test_threads_do_not_overwrite_each_other_s_bytes(file: Path) -> None:
 
 
 def test_a_range_beyond_the_end_and_a_missing_file_are_named(file: Path) -> None:
-    with pytest.raises(
-        ResponseError, match=r"object\.bin: expected bytes \[0, 3145729\).* only 3145728"
-    ):
+    with pytest.raises(ResponseError, match=r"object\.bin: expected bytes \[0, 3145729\).* only 3145728"):
         local.read_range(str(file), 0, 3 * 1024 * 1024 + 1)
     with pytest.raises(NotFoundError, match=r"none\.bin"):
         local.read_range(str(file.with_name("none.bin")), 0, 1)

@@ -1,0 +1,61 @@
+"""Inflating by igzip gives what libdeflate and zlib give, for sound and for damaged streams alike."""
+
+import random
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from rasteret_refs_codecs import inflate
+from rasteret_refs_codecs.base import CodecError
+
+needs_igzip = pytest.mark.skipif(inflate._igzip is None, reason="this imagecodecs has no igzip")
+
+
+def _result(data: bytes, size: int) -> tuple[str, object]:
+    out = np.zeros(size, np.uint8)
+    try:
+        return "decoded", bytes(inflate._inflate(np.frombuffer(data, np.uint8), out, size))
+    except CodecError as error:
+        return "refused", str(error)
+
+
+def _streams(count: int) -> list[tuple[bytes, int]]:
+    """Make streams and the sizes expected of them: sound, cut off, with a bit flipped, too long, too short, …"""
+    chance = random.Random(20261122)  # noqa: S311 - no secret
+    made = []
+    for _ in range(count):
+        size = chance.choice([1, 7, 300, 5000, 40000])
+        pixels = bytes(chance.choices(range(chance.choice([16, 256])), k=size))
+        data = bytearray(zlib.compress(pixels, chance.choice([0, 1, 9])))
+        kind = chance.randrange(7)
+        if kind == 1:
+            del data[chance.randrange(1, len(data)) :]
+        elif kind == 2:
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        elif kind == 3:
+            data += bytes(chance.randrange(1, 20))
+        elif kind in {4, 5}:
+            size = max(1, size + chance.choice([-8, -1, 1, 8]))
+        elif kind == 6:
+            data[-4:] = bytes(4)
+        made.append((bytes(data), size))
+    return made
+
+
+@needs_igzip
+def test_no_stream_tells_igzip_from_libdeflate(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = _streams(3000)
+    fast = [_result(data, size) for data, size in streams]
+    monkeypatch.setattr(inflate, "_igzip", None)
+    assert fast == [_result(data, size) for data, size in streams]
+    assert {kind for kind, _ in fast} == {"decoded", "refused"}
+
+
+@needs_igzip
+def test_a_wrong_check_sum_is_refused_although_igzip_does_not_look_at_it() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, 4096, np.uint8)
+    data = zlib.compress(pixels.tobytes())[:-4] + bytes(4)
+    assert imagecodecs.isal_decode(data) == pixels.tobytes()
+    assert _result(data, pixels.size)[0] == "refused"
