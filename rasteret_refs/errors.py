@@ -22,7 +22,8 @@ RasteretRefsError
 ├── LayoutError               scenes that cannot share arrays as asked
 ├── QueryError                an expression, selection or name that fits nothing
 ├── DecodeError               a tile's bytes do not decode to what the profile says
-└── BuildError                a build that could not finish
+├── BuildError                a build that could not finish
+└── MissingPackageError       an optional package is not installed; the message names the extra
 ```
 """
 
@@ -116,3 +117,7 @@ class DecodeError(RasteretRefsError, ValueError):
 
 class BuildError(RasteretRefsError):
     """A build that could not finish."""
+
+
+class MissingPackageError(RasteretRefsError, ModuleNotFoundError):
+    """An optional package is not installed; the message names the extra that brings it."""

@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, Final
 
 from rasteret_refs.errors import BuildError
+from rasteret_refs.extras import needed
 
 EXPECTED: Final = "threads, processes, dask or dask:ADDRESS"
 _DASK_PATIENCE: Final = 10.0
@@ -88,10 +89,8 @@ def _end_with_parent() -> None:
 @contextlib.contextmanager
 def _dask_client(address: str) -> Iterator[Any]:
     """Give a client of the scheduler at `address`; without one the current client, or a cluster for the while."""
-    try:
+    with needed("the executor dask"):
         distributed: Any = importlib.import_module("distributed")
-    except ImportError as error:
-        raise BuildError("the executor dask needs Dask: pip install 'rasteret-refs[dask]'") from error
     if not address:
         with contextlib.suppress(ValueError):  # there is none
             yield distributed.default_client()

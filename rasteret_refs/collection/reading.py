@@ -4,6 +4,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rasteret_refs.extras import needed
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -28,6 +30,7 @@ class Reading:
     def scenes(self) -> "pa.Table":
         """The scene table, one row a scene."""
 
+    @needed("Collection.read")
     def read(
         self,
         bbox: Sequence[float] | None = None,
@@ -133,6 +136,7 @@ class Reading:
             chunks=chunks,
         )
 
+    @needed("Collection.sample_points")
     def sample_points(
         self,
         points: Any,
@@ -210,6 +214,7 @@ class Reading:
 
         return chips(self.reader, self.scenes, size=size, stride=stride, assets=assets, columns=columns)
 
+    @needed("Collection.get_xarray")
     def get_xarray(
         self,
         geometries: Any,
@@ -252,6 +257,7 @@ class Reading:
             return self.read(wanted.shapes[0].bounds, bands=bands, **options)
         return self.read(geometry=wanted.union(), bands=bands, **options)
 
+    @needed("Collection.get_numpy")
     def get_numpy(
         self,
         geometries: Any,
@@ -293,6 +299,7 @@ class Reading:
         wanted = Geometries(geometries, crs=geometry_crs, column=geometry_column)
         return as_numpy(*cuts(self.reader, self.scenes, wanted, bands, masked=masked, all_touched=all_touched))
 
+    @needed("Collection.get_gdf")
     def get_gdf(
         self,
         geometries: Any,

@@ -1,13 +1,12 @@
 """From a collection to datasets: what `Collection.to_torch` and `Collection.to_torchgeo` do."""
 
-import importlib
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from rasteret_refs.errors import QueryError
+from rasteret_refs.extras import needed
 from rasteret_refs.ml.options import ChipOptions, as_names
 from rasteret_refs.ml.series import SeriesSource
 from rasteret_refs.ml.source import ChipSource
@@ -71,7 +70,8 @@ def to_torch(
     **options: Any,
 ) -> Any:
     """See `Collection.to_torch`."""
-    torch_data = _with_extra("rasteret_refs.ml.torch_data", "torch")
+    with needed("Collection.to_torch", extra="ml"):
+        from rasteret_refs.ml import torch_data
     source = chip_source(collection, chip_size, assets, **options)
     if not iterable:
         return torch_data.ChipDataset(source, transform)
@@ -80,7 +80,8 @@ def to_torch(
 
 def to_torchgeo(collection: Scenes, assets: str | Sequence[str] | None, **how: Any) -> Any:
     """See `Collection.to_torchgeo`."""
-    torchgeo_data = _with_extra("rasteret_refs.ml.torchgeo_data", "torchgeo")
+    with needed("Collection.to_torchgeo", extra="ml"):
+        from rasteret_refs.ml import torchgeo_data
     own = {name: how.pop(name) for name in ("is_image", "time_series", "crs", "res", "resampling", "transforms")}
     unfit = [name for name in ("stride", "random", "points", "max_masked", "series") if how.get(name) is not None]
     if unfit:
@@ -113,20 +114,3 @@ def _tiles(collection: Any) -> pa.Table | None:
     view = getattr(getattr(collection, "view", None), "tiles", None)
     found: pa.Table | None = view if isinstance(view, pa.Table) else collection.reader.refset.tiles()
     return found
-
-
-def _with_extra(module: str, needs: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in {
-            needs,
-            "torch",
-            "geopandas",
-            "rasterio",
-            "shapely",
-        }:
-            raise
-        raise ModuleNotFoundError(
-            f"{error}: install the extra `ml` (pip install 'rasteret-refs[ml]')", name=error.name
-        ) from error

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
+from rasteret_refs.extras import needed
 from rasteret_refs.read.overlap import overlap
 from rasteret_refs.read.target import Grid, both, moved_by, same_crs
 from rasteret_refs.read.ways import REACH, Course, Placement
@@ -157,9 +158,10 @@ def onto(
     """
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == _EXACT and resampling == "nearest":
         return _in_halves(pixels, source, wanted, fill=fill, options=options)
-    from rasterio import Env, band
-    from rasterio.errors import RasterioError
-    from rasterio.warp import Resampling, reproject
+    with needed("warping pixels onto another grid"):
+        from rasterio import Env, band
+        from rasterio.errors import RasterioError
+        from rasterio.warp import Resampling, reproject
 
     bands = pixels.reshape(-1, *pixels.shape[-2:])
     numbers = list(range(1, len(bands) + 1))

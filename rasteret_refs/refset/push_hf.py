@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rasteret_refs.errors import AccessError, ExistsError, RefsetError
+from rasteret_refs.extras import needed
 from rasteret_refs.refset.card import CARD, card
 from rasteret_refs.refset.cite import cite
 from rasteret_refs.refset.layout import SEAL
@@ -49,11 +50,9 @@ def push_to_hugging_face(
     kind, _, repository = rest.partition("/")
     if kind != "datasets" or len(repository.split("/")) != _PARTS or "@" in repository:
         raise RefsetError(f"{url}: expected hf://datasets/OWNER/NAME")
-    try:
+    with needed("pushing to Hugging Face"):
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError
-    except ImportError as error:
-        raise RefsetError(f"{url}: Hugging Face needs huggingface-hub: pip install 'rasteret-refs[hf]'") from error
     folder = base.resolve().name
     place = f"hf://datasets/{repository}@{version}/{folder}"
     text = card(refset, cite(refset), folder=folder, location=place)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rasteret_refs.errors import QueryError
+from rasteret_refs.extras import needed
 
 Column = Any
 """An Arrow array, chunked array or scalar."""
@@ -154,10 +155,8 @@ def _rows_of_arrow_expression(table: pa.Table, expression: pc.Expression) -> npt
 
 
 def _parse(text: str) -> Any:
-    try:
+    with needed("CQL2 text"):
         import cql2
-    except ImportError as error:
-        raise QueryError("CQL2 text needs the package cql2: pip install 'rasteret-refs[tables]'") from error
     try:
         return cql2.parse_text(text).to_json()
     except (cql2.ParseError, cql2.ValidationError, ValueError) as error:
@@ -244,10 +243,8 @@ class _Evaluator:
         return pc.match_like(self.evaluate(arguments[0]), self.evaluate(arguments[1]).as_py())
 
     def _spatial(self, name: str, arguments: Sequence[Any]) -> Column:
-        try:
+        with needed(name):
             import shapely
-        except ImportError as error:
-            raise QueryError(f"{name} needs the package shapely: pip install 'rasteret-refs[geo]'") from error
 
         def geometries(node: Any) -> Any:
             if isinstance(node, Mapping) and "property" in node:

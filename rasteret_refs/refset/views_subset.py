@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rasteret_refs.errors import DamagedError, QueryError
+from rasteret_refs.extras import needed
 from rasteret_refs.refset.query import datetime_range, unknown_names
 from rasteret_refs.refset.wkb import summarise
 
@@ -200,10 +201,8 @@ def _floats(values: Any) -> npt.NDArray[np.float64]:
 
 
 def _intersecting(table: pa.Table, shape: Any, candidates: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    try:
+    with needed("intersects="):
         import shapely
-    except ImportError as error:
-        raise QueryError("intersects= needs the package shapely: pip install 'rasteret-refs[geo]'") from error
     wanted = _geometry(shape)
     shapely.prepare(wanted)
     rows = np.flatnonzero(candidates)

@@ -87,7 +87,7 @@ def test_core_works_without_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
     assert "(1, 1, 64, 64)" in done.stdout
-    assert "install the extra `ml`" in done.stdout
+    assert "to_torch needs the package torch: pip install 'rasteret-refs[ml]'" in done.stdout
 
 
 def test_reads_of_two_collections_share_a_round(tmp_path):
