@@ -88,9 +88,10 @@ def split(
     QueryError
         A rule that cannot be carried out.
     """
-    unknown = sorted(set(options) - (set(SplitRule.__dataclass_fields__) - {"fractions", "by", "unit"}))
+    known = set(SplitRule.__dataclass_fields__) - {"fractions", "by", "unit"}
+    unknown = sorted(set(options) - known)
     if unknown:
-        raise QueryError(f"expected options of SplitRule, got {unknown}")
+        raise QueryError(f"expected options of a split among {sorted(known)}, got {unknown}")
     rule = split_rule(fractions, by, view.table.column_names, unit=unit, **options)
     if unit == "chip":
         size = CHIP if chip_size is None else chip_size
