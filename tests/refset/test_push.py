@@ -9,7 +9,7 @@ import rasterio
 import yaml
 
 import rasteret_refs as rr
-from rasteret_refs.errors import AccessError, DamagedError, ExistsError, RefsetError
+from rasteret_refs.errors import AccessError, DamagedError, ExistsError, MissingPackageError, RefsetError
 from rasteret_refs.refset.opened import OpenedRefset
 from rasteret_refs.refset.push import push
 from tests.build.test_scan import write_cog
@@ -222,5 +222,5 @@ def test_only_datasets_of_hugging_face_are_written(tmp_path, hub, url):
 
 def test_without_the_extra_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(RefsetError, match=r"rasteret-refs\[hf\]"):
+    with pytest.raises(MissingPackageError, match=r"rasteret-refs\[hf\]"):
         push(built(tmp_path), "hf://datasets/me/blr", version="v1")

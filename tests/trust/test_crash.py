@@ -170,11 +170,11 @@ def test_an_unreadable_disk_is_an_error_of_ours(scenes: Path, tmp_path: Path, mo
 
     refs = rr.open(tmp_path / "x.refs")
     with monkeypatch.context() as patch:
-        patch.setattr("rasteret_refs.objects.local.os.pread", broken)
+        patch.setattr("rasteret_refs.objects.local._read", broken)
         with pytest.raises(ObjectError, match="Input/output error"):
             refs.to_xarray().image.values  # noqa: B018 - reading is what is tested
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", broken)
+        patch.setattr(Path, "open", broken)
         with pytest.raises(ObjectError, match="Input/output error"):
             rr.open(tmp_path / "x.refs")
 
