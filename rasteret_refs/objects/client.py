@@ -1,6 +1,8 @@
 """Objects: fetch byte ranges of any URL or path, with retries, limits and one tree of errors."""
 
 import asyncio
+import functools
+import importlib
 import os
 import random
 import weakref
@@ -14,10 +16,12 @@ from rasteret_refs.objects.authority import Authority
 from rasteret_refs.objects.coalesce import DEFAULT_GAP, DEFAULT_SIZE, coalesce
 from rasteret_refs.objects.failures import Failure, Kind, judge
 from rasteret_refs.objects.guarded_http import GuardedHttp
+from rasteret_refs.objects.http_answers import Get
 from rasteret_refs.objects.limits import Limiter, open_connections
 from rasteret_refs.objects.local import read_range
 from rasteret_refs.objects.location import Location, is_url, local_path, locate
 from rasteret_refs.objects.plain_http import ranged_get
+from rasteret_refs.objects.proxies import proxy_of
 from rasteret_refs.objects.runtime import obstore, used
 from rasteret_refs.objects.stores import azure_container, headers_for, open_store, options_for
 from rasteret_refs.tiff.values import ByteRange
@@ -28,6 +32,9 @@ DEFAULT_CONCURRENCY = 256
 DEFAULT_RETRIES = 6
 _RETRIES_OF_STRANGERS = 2
 """Where no server is, of a host that has never answered: most likely its name is wrong, or the machine is offline."""
+_CURL_OPTIONS = frozenset({"anonymous", "timeout", "retries"})
+"""Storage options with which libcurl may ask."""
+_SECONDS = 60.0
 _BACKOFF = 0.2
 _LONGEST_BACKOFF = 20.0
 _LONGEST_RETRY_AFTER = 120.0
@@ -72,6 +79,9 @@ class Objects:
     def _reset(self) -> None:
         self._process = os.getpid()
         self._stores: dict[tuple[str, str, str, str], Any] = {}
+        self._curl = None if (kind := _curl_http()) is None else kind()
+        self._curl_seconds: dict[tuple[str, str], float | None] = {}
+        """Of a root of URLs and a prefix of storage options: how long libcurl may take; None: it may not ask there."""
         self._met: set[str] = set()  # hosts that have answered, in whatever way
         self._limiters: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Limiter]] = (
             weakref.WeakKeyDictionary()
@@ -197,7 +207,9 @@ class Objects:
 
     def connect(self, url: str) -> None:
         """Open the store of a URL before its first request: the system's certificates take some 20 ms to read."""
-        self._store(url, locate(url))
+        location = locate(url)
+        if self._seconds_of_curl(url, location) is None:
+            self._store(url, location)
 
     async def read(self, url: str) -> bytes:
         """Return a whole object."""
@@ -246,13 +258,12 @@ class Objects:
         """Send a request until it is answered or nothing helps."""
         limiter = self._limiter(wanted.location.host)
         pause: float | None = None
-        signed_anew = False
+        signed_anew = contradicted = False
         attempt = 0
         while True:
-            plain = self._is_guarded(wanted) or (attempt > 0 and self._has_plain_way(wanted))
             await limiter.acquire()
             try:
-                outcome, pause = await (self._plainly(wanted) if plain else self._through_obstore(wanted))
+                outcome, pause = await self._send(wanted, attempt)
             finally:
                 limiter.release()
             if isinstance(outcome, Fetched):
@@ -269,8 +280,8 @@ class Objects:
             if outcome.nobody and wanted.location.host not in self._met:
                 most = min(most, _RETRIES_OF_STRANGERS)
             retry = outcome.kind in {Kind.RETRY, Kind.THROTTLED} and attempt < most
-            if outcome.kind is Kind.CONTRADICTION and not plain and self._has_plain_way(wanted):
-                retry, pause = True, 0.0
+            if outcome.kind is Kind.CONTRADICTION and not contradicted and self._has_plain_way(wanted):
+                retry, pause, contradicted = True, 0.0, True
             elif outcome.error is AccessError and not signed_anew and self._forget_signed(wanted):
                 retry, pause, signed_anew = True, 0.0, True
             if not retry or (pause or 0.0) > _LONGEST_RETRY_AFTER:
@@ -305,13 +316,23 @@ class Objects:
             modified=modified if modified.timestamp() else None,
         ), None  # fmt: skip
 
-    async def _plainly(self, wanted: Wanted) -> tuple[Fetched | Failure, float | None]:
+    async def _send(self, wanted: Wanted, attempt: int) -> tuple[Fetched | Failure, float | None]:
+        """Send a request by whoever may; what obstore refused goes to aiohttp, which sees what obstore does not tell."""
+        seconds = self._seconds_of_curl(wanted.url, wanted.location)
+        if seconds is not None and self._curl is not None:
+            return await self._through(self._curl.get, wanted, {}, seconds)
+        guarded = self._is_guarded(wanted)
+        if not guarded and not (attempt and self._has_plain_way(wanted)):
+            return await self._through_obstore(wanted)
+        get = self._guarded.get if guarded and self._guarded is not None else ranged_get
         _, options = options_for(wanted.url, self._storage)
-        headers = headers_for(wanted.location, options)
+        return await self._through(get, wanted, headers_for(wanted.location, options), _seconds(options))
+
+    async def _through(
+        self, get: Get, wanted: Wanted, headers: dict[str, str], seconds: float
+    ) -> tuple[Fetched | Failure, float | None]:
         if may_be_sent(wanted.etag):
             headers["If-Match"] = str(wanted.etag)
-        seconds = float(options.get("timeout", 60.0))
-        get = ranged_get if self._guarded is None else self._guarded.get
         answer = await get(_full_url(wanted.location), wanted.start, wanted.stop, headers=headers, seconds=seconds)
         self._count(wanted.location, len(answer.data))
         if answer.failure is not None:
@@ -320,6 +341,20 @@ class Objects:
         return checked(
             wanted, memoryview(answer.data), span, size=answer.size, etag=answer.etag, modified=answer.last_modified
         ), None
+
+    def _seconds_of_curl(self, url: str, location: Location) -> float | None:
+        """Say how long libcurl may take; None where it may not ask: it asks hosts directly and without credentials."""
+        if location.kind != "http" or self._guarded is not None:
+            return None
+        if self._process != os.getpid():
+            self._reset()
+        prefix, options = options_for(url, self._storage)
+        place = (location.root, prefix)
+        if place not in self._curl_seconds:
+            may = self._curl is not None and not options.keys() - _CURL_OPTIONS and proxy_of(location.root) is None
+            # Names in other alphabets: not every libcurl knows them.
+            self._curl_seconds[place] = _seconds(options) if may and location.root.isascii() else None
+        return self._curl_seconds[place]
 
     def _is_guarded(self, wanted: Wanted) -> bool:
         """Whether a request must go where redirections and addresses are looked at."""
@@ -381,6 +416,20 @@ class Objects:
         error = failure.error(f"{url}: expected {expected}, got {failure.detail}{tried}")
         error.attempts = attempts
         return error
+
+
+@functools.cache
+def _curl_http() -> type[Any] | None:
+    """Give the client on libcurl; None where the extra `fast` is not installed."""
+    try:
+        return importlib.import_module("rasteret_refs.objects.curl").CurlHttp  # type: ignore[no-any-return]
+    except ImportError:
+        return None
+
+
+def _seconds(options: Mapping[str, Any]) -> float:
+    """Give the limit for a whole exchange."""
+    return float(options.get("timeout", _SECONDS))
 
 
 def _full_url(location: Location) -> str:

@@ -10,12 +10,14 @@ import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies
 
 from rasteret_refs.errors import UnauthorisedSourceError
 from rasteret_refs.objects.authority import Authority
 from rasteret_refs.objects.failures import Failure, Kind
-from rasteret_refs.objects.plain_http import BUFFER, Answer, failed, judge_answer
+from rasteret_refs.objects.http_answers import Answer
+from rasteret_refs.objects.plain_http import BUFFER, failed, judge_answer
+from rasteret_refs.objects.proxies import proxy_of
 
 MOST_REDIRECTIONS = 5
 _REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
@@ -59,7 +61,7 @@ class GuardedHttp:
                     headers=headers,
                     allow_redirects=False,
                     timeout=timeout,
-                    proxy=_proxy_of(place),
+                    proxy=_http_proxy_of(place),
                 ) as response:
                     if response.status not in _REDIRECTIONS or "Location" not in response.headers:
                         return await judge_answer(response, start, stop)
@@ -135,12 +137,10 @@ def _close_all(sessions: dict[asyncio.AbstractEventLoop, tuple[Any, Any]]) -> No
             asyncio.run_coroutine_threadsafe(session.close(), loop)
 
 
-def _proxy_of(url: str) -> str | None:
-    """Give the HTTP proxy of the environment for a URL; None where it is to be asked directly."""
-    parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme)
-    usable = proxy is not None and proxy.startswith("http://") and not proxy_bypass(parts.hostname or "")
-    return proxy if usable else None
+def _http_proxy_of(url: str) -> str | None:
+    """Give the proxy for a URL, if aiohttp can speak to it."""
+    proxy = proxy_of(url)
+    return proxy if proxy is not None and proxy.startswith("http://") else None
 
 
 def _resolver(authority: Authority) -> Any:

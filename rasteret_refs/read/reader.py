@@ -20,12 +20,15 @@ from rasteret_refs.errors import QueryError
 from rasteret_refs.read import selection, tiles, workers
 from rasteret_refs.read.arrays import ReferencedArray
 from rasteret_refs.read.cache import DiskCache, Habit, TileCache, default_limit
+from rasteret_refs.read.handover import Handover, all_done
 from rasteret_refs.read.manifests import Manifests, Records
 from rasteret_refs.tiff.values import ByteRange
 
 REQUESTS_IN_FLIGHT = 512
 """Requests that one batch has under way at most; `objects` limits them further, host by host. Far away, a request
 more waits less at once than after others: chips over 200 scenes, of two requests each, take one round trip, not two."""
+
+_STARTED_AT_ONCE = 8
 
 BYTES_IN_FLIGHT = 256 * 1024 * 1024
 """Encoded bytes that one batch holds at most: fetched or being fetched, and not yet decoded."""
@@ -219,9 +222,8 @@ class Reader:
         near += [(job, span) for url in wanted if self.objects.is_local(url) for span, job in wanted[url]]
         near += kept  # last: threads that decode are not kept waiting for what is quickly copied
         plans = tiles.fetches({url: spans for url, spans in wanted.items() if not self.objects.is_local(url)})
-        budget, queue = _Budget(BYTES_IN_FLIGHT), iter(plans)
-        lanes = [asyncio.ensure_future(self._lane(queue, budget)) for _ in range(min(len(plans), REQUESTS_IN_FLIGHT))]
-        await _all([*self._near(near, keeps=keeps), *self._prepared(plans), *lanes])
+        fetching = [asyncio.ensure_future(self._fetch_all(plans))] if plans else []
+        await all_done([*self._near(near, keeps=keeps), *fetching])
 
     def _keeps(self, jobs: Sequence[tiles.Job]) -> float:
         """Tell the share of a tile's rows from which on it is kept: any in a cache asked for, else by habit."""
@@ -286,18 +288,32 @@ class Reader:
             tiles.plan_fetches(group, self.manifests.locate(array, numbers), wanted, inlined)
         return wanted, inlined
 
-    async def _lane(self, queue: Iterator[tiles.TileFetch], budget: _Budget) -> None:
-        pool, loop = workers.decoders(), asyncio.get_running_loop()
+    async def _fetch_all(self, plans: Sequence[tiles.TileFetch]) -> None:
+        """Fetch what is planned and have it decoded; the first requests leave while the others are still prepared."""
+        budget, queue, handover = _Budget(BYTES_IN_FLIGHT), iter(plans), Handover(self._decode_all)
+        lanes: list[asyncio.Future[None]] = []
+        try:
+            for number in range(min(len(plans), REQUESTS_IN_FLIGHT)):
+                lanes.append(asyncio.ensure_future(self._lane(queue, budget, handover)))
+                if number % _STARTED_AT_ONCE == _STARTED_AT_ONCE - 1:
+                    await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            for lane in lanes:
+                lane.cancel()
+            raise
+        await all_done([*lanes, *self._prepared(plans)])
+
+    async def _lane(self, queue: Iterator[tiles.TileFetch], budget: _Budget, handover: Handover) -> None:
         for fetch in queue:
             amount = fetch.nbytes
             await budget.take(amount)
             try:
-                buffers = await self.fetch(fetch.url, fetch.ranges)
-                decodings = tiles.decodings(fetch.jobs, buffers)
-                if len(decodings) == 1:
-                    await loop.run_in_executor(pool, self._decode_all, decodings[0])
-                else:
-                    await _all([loop.run_in_executor(pool, self._decode_all, part) for part in decodings])
+                handover.under_way += 1
+                try:
+                    buffers = await self.fetch(fetch.url, fetch.ranges)
+                finally:
+                    handover.under_way -= 1
+                await handover.decode(fetch.jobs, buffers)
             finally:
                 budget.give_back(amount)
 
@@ -394,23 +410,3 @@ def _output(window: Window, cut: selection.Selection) -> npt.NDArray[Any]:
             f"{window.array.path}"
         )
     return window.out
-
-
-async def _all(work: Sequence["asyncio.Future[Any]"]) -> None:
-    """Wait for all; at the first failure cancel the others and let them end before it is raised."""
-    if not work:
-        return
-    try:
-        _, pending = await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
-    except asyncio.CancelledError:
-        for future in work:
-            future.cancel()
-        raise
-    if pending:
-        for future in pending:
-            future.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-    # All are asked: of a failure that nobody asked for, asyncio prints a traceback when it is forgotten.
-    errors = [error for future in work if not future.cancelled() and (error := future.exception()) is not None]
-    if errors:
-        raise errors[0]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import DecodeError
 from rasteret_refs.objects.coalesce import coalesce
+from rasteret_refs.objects.room import HUGE_PAGE, huge
 from rasteret_refs.read.arrays import ReferencedArray, plane
 from rasteret_refs.read.manifests import Locations
 from rasteret_refs.read.selection import Piece
@@ -21,9 +22,6 @@ better."""
 
 DECODED_AT_ONCE = 1024 * 1024
 """Decoded bytes for which it pays to wake a thread: small tiles of a request are decoded by one."""
-
-HUGE_PAGE = 2 * 1024 * 1024
-"""Bytes of a huge page on x86-64 and on ARM with pages of 4 KB."""
 
 LARGE_TILE = 64 * 1024 * 1024
 """Decoded bytes from which on a tile's encoded size is looked at before it is asked for."""
@@ -201,9 +199,7 @@ def kept_tile(array: ReferencedArray) -> npt.NDArray[Any]:
     """
     if array.chunk_bytes < HUGE_PAGE or array.dtype.hasobject:
         return np.empty(array.chunks, dtype=array.dtype)
-    held = np.empty(array.chunk_bytes + HUGE_PAGE, dtype=np.uint8)  # what lies around the tile is never touched
-    start = -held.ctypes.data % HUGE_PAGE
-    return held[start : start + array.chunk_bytes].view(array.dtype).reshape(array.chunks)
+    return huge(array.chunk_bytes).view(array.dtype).reshape(array.chunks)
 
 
 def decode(job: Job, data: Any) -> None:
