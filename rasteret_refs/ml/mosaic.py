@@ -15,14 +15,15 @@ from rasteret_refs.ml.images import AssetImages, Floats
 from rasteret_refs.ml.pieces import Place, lines_on
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.warp import Warp
-from rasteret_refs.read.lines import Lines, Step, finish_all, step
+from rasteret_refs.read.lines import Lines, window_of
 from rasteret_refs.read.masks import Mask
+from rasteret_refs.read.reader import Window
 
 
 class Layer(Protocol):
     """One image that can fill a part of a mosaic."""
 
-    def steps(self, out: npt.NDArray[Any]) -> list[Step]:
+    def windows(self, out: npt.NDArray[Any]) -> list[Window]:
         """Plan the reads that put its pixels into `out`, shape (bands, rows, columns)."""
 
     def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -63,20 +64,20 @@ class ImageLayer:
         transform = np.asarray(self.place.transform, np.float64)
         return lines_on(images, row, transform, self.place.height, self.place.width)
 
-    def steps(self, out: npt.NDArray[Any]) -> list[Step]:
+    def windows(self, out: npt.NDArray[Any]) -> list[Window]:
         """Plan the image's own pixels, its internal mask's and those of mask assets."""
         number, shape = int(self.images.code[self.row]), (1, self.place.height, self.place.width)
         index = int(self.images.index[self.row])
-        planned = [step(self.images.arrays[number], index, self.lines, out, outside=self.fill)]
+        planned = [window_of(self.images.arrays[number], index, self.lines, out, outside=self.fill)]
         internal = self.images.masks[number]
         if internal is not None:
             self._internal = np.zeros(shape, np.uint8)
-            planned.append(step(internal, index, self.lines, self._internal, outside=0))
+            planned.append(window_of(internal, index, self.lines, self._internal, outside=0))
         for images, row, rule in self.masks:
             array = images.arrays[int(images.code[row])]
             pixels = np.zeros(shape, array.dtype)
             self._hiding.append((pixels, rule))
-            planned.append(step(array, int(images.index[row]), self._lines(images, row), pixels, outside=0))
+            planned.append(window_of(array, int(images.index[row]), self._lines(images, row), pixels, outside=0))
         return [one for one in planned if one is not None]
 
     def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -155,7 +156,7 @@ def fill(mosaics: Sequence[Mosaic]) -> Reads[None]:
     open_ = [(mosaic, iter(mosaic.layers)) for mosaic in mosaics]
     first = True
     while open_:
-        steps: list[Step] = []
+        windows: list[Window] = []
         used: list[tuple[Mosaic, Layer, npt.NDArray[Any]]] = []
         remaining = []
         for mosaic, layers in open_:
@@ -163,10 +164,10 @@ def fill(mosaics: Sequence[Mosaic]) -> Reads[None]:
             if layer is None:
                 continue
             pixels = mosaic.out if first else np.empty_like(mosaic.out)
-            steps += layer.steps(pixels)
+            windows += layer.windows(pixels)
             used.append((mosaic, layer, pixels))
             remaining.append((mosaic, layers))
-        finish_all(steps, (yield [one.window for one in steps]))
+        yield windows
         for mosaic, layer, pixels in used:
             mosaic.take(layer, pixels)
         open_ = [(mosaic, layers) for mosaic, layers in remaining if not mosaic.filled.all()]

@@ -18,8 +18,7 @@ from rasteret_refs.ml.pieces import Place
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.scene_images import SceneImages
 from rasteret_refs.ml.source import Batch, ChipSource
-from rasteret_refs.read.lines import Step, finish_all
-from rasteret_refs.read.reader import Reader
+from rasteret_refs.read.reader import Reader, Window
 
 Times = npt.NDArray[np.datetime64]
 
@@ -106,9 +105,9 @@ class SceneLayer:
             self._parts.append((slice(first, first + one.bands), part))
             first += one.bands
 
-    def steps(self, out: npt.NDArray[Any]) -> list[Step]:
+    def windows(self, out: npt.NDArray[Any]) -> list[Window]:
         """Plan the reads of every asset into its channels."""
-        return [one for channels, part in self._parts for one in part.steps(out[channels])]
+        return [one for channels, part in self._parts for one in part.windows(out[channels])]
 
     def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Where every asset has data, shape (1, rows, columns)."""
@@ -185,10 +184,10 @@ class SeriesSource(ChipSource):
         yield from fill(mosaics)
         valid = np.stack([mosaic.filled.all(axis=0) for mosaic in mosaics]) if mosaics else np.empty(0, bool)
         batch: Batch = {"image": image, "valid": valid.reshape(len(chips), self.length, size, size), "time": times}
-        steps: list[Step] = []
-        self._plan_raster_label(batch, chips, steps)
-        if steps:
-            finish_all(steps, (yield [one.window for one in steps]))
+        windows: list[Window] = []
+        self._plan_raster_label(batch, chips, windows)
+        if windows:
+            yield windows
         self._add_columns(batch, chips, where)
         return batch
 

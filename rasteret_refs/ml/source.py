@@ -23,9 +23,9 @@ from rasteret_refs.ml.points import Points, points_of
 from rasteret_refs.ml.reads import Reads, WorkerReader, run, through
 from rasteret_refs.ml.scene_images import SceneImages, known_split, labelled, scene_labels
 from rasteret_refs.ml.tile_columns import TileColumn
-from rasteret_refs.read.lines import Lines, Step, finish_all, step
+from rasteret_refs.read.lines import Lines, window_of
 from rasteret_refs.read.masks import Mask
-from rasteret_refs.read.reader import Reader
+from rasteret_refs.read.reader import Reader, Window
 
 type Batch = dict[str, npt.NDArray[Any]]
 
@@ -240,16 +240,15 @@ class ChipSource:
         where, chips = self._where(positions)
         image = np.empty((len(chips), self.of.channels, self.size, self.size), self.of.dtype)
         batch: Batch = {"image": image}
-        steps: list[Step] = []
+        windows: list[Window] = []
         for number in range(len(chips)):
             first = 0
             for images in self.of.images:
-                self._plan(images, chips, number, image[number, first : first + images.bands], steps)
+                self._plan(images, chips, number, image[number, first : first + images.bands], windows)
                 first += images.bands
-        self._plan_raster_label(batch, chips, steps)
-        finish_masks = self._plan_masks(chips, steps)
-        pixels = yield [one.window for one in steps]
-        finish_all(steps, pixels)
+        self._plan_raster_label(batch, chips, windows)
+        finish_masks = self._plan_masks(chips, windows)
+        yield windows
         if self.of.masks:
             batch["valid"] = finish_masks()
         self._add_columns(batch, chips, where)
@@ -262,13 +261,13 @@ class ChipSource:
         where = where % max(count, 1)
         return where, self.placed.take(where)
 
-    def _plan_raster_label(self, batch: Batch, chips: Chips, steps: list[Step]) -> None:
+    def _plan_raster_label(self, batch: Batch, chips: Chips, windows: list[Window]) -> None:
         if self.of.label_asset is None:
             return
         images = self.of.by_name[self.of.label_asset]
         batch["mask"] = np.zeros((len(chips), self.size, self.size), np.int64)
         for number in range(len(chips)):
-            self._plan(images, chips, number, batch["mask"][number][None], steps)
+            self._plan(images, chips, number, batch["mask"][number][None], windows)
 
     def _add_columns(self, batch: Batch, chips: Chips, where: Integers) -> None:
         if (labels := self.labels) is not None:
@@ -276,20 +275,20 @@ class ChipSource:
         batch["scene"], batch["index"] = chips.scene, where
 
     def _masks_of(self, chips: Chips) -> Reads[npt.NDArray[np.bool_]]:
-        steps: list[Step] = []
-        finish = self._plan_masks(chips, steps)
-        finish_all(steps, (yield [one.window for one in steps]))
+        windows: list[Window] = []
+        finish = self._plan_masks(chips, windows)
+        yield windows
         valid: npt.NDArray[np.bool_] = finish()
         return valid
 
-    def _plan_masks(self, chips: Chips, steps: list[Step]) -> Any:
+    def _plan_masks(self, chips: Chips, windows: list[Window]) -> Any:
         """Plan the reading of mask assets; what is returned gives, afterwards, which pixels none of them hides."""
         held: list[tuple[int, npt.NDArray[Any], Mask]] = []
         for images, rule in self.of.masks:
             for number in np.flatnonzero(images.present[chips.scene]):
                 pixels = np.zeros((1, self.size, self.size), images.dtype)
                 held.append((int(number), pixels, rule))
-                self._plan(images, chips, int(number), pixels, steps)
+                self._plan(images, chips, int(number), pixels, windows)
 
         def finish() -> npt.NDArray[np.bool_]:
             valid = np.ones((len(chips), self.size, self.size), bool)
@@ -299,13 +298,15 @@ class ChipSource:
 
         return finish
 
-    def _plan(self, images: AssetImages, chips: Chips, number: int, out: npt.NDArray[Any], steps: list[Step]) -> None:
+    def _plan(
+        self, images: AssetImages, chips: Chips, number: int, out: npt.NDArray[Any], windows: list[Window]
+    ) -> None:
         row = int(chips.scene[number])
         lines = self._lines(images, row, int(chips.row[number]), int(chips.column[number]))
         array = images.arrays[int(images.code[row])]
-        planned = step(array, int(images.index[row]), lines, out, outside=images.fill(row))
+        planned = window_of(array, int(images.index[row]), lines, out, outside=images.fill(row))
         if planned is not None:
-            steps.append(planned)
+            windows.append(planned)
 
     def _lines(self, images: AssetImages, row: int, top: int, left: int) -> tuple[Lines, Lines]:
         finest, size = self.of.finest, self.size

@@ -14,11 +14,13 @@ from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages
 from rasteret_refs.ml.pieces import Place, lines_of
 from rasteret_refs.ml.reads import meanwhile
-from rasteret_refs.read.lines import Step, step
+from rasteret_refs.read.lines import window_of
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.overlap import transformer
+from rasteret_refs.read.reader import Window
 from rasteret_refs.read.resample import onto
 from rasteret_refs.read.target import Grid
+from rasteret_refs.read.tiles import Countdown
 
 MARGIN = 4
 """Pixels read around what a place covers: kernels up to cubic and Lanczos reach so far at equal resolution."""
@@ -89,8 +91,8 @@ class Warp:
         top, bottom = max(top, 0), min(bottom, height)
         return None if right <= left or bottom <= top else (top, left, bottom - top, right - left)
 
-    def steps(self, out: npt.NDArray[Any]) -> list[Step]:
-        """Plan the read of what the place needs; finishing it warps."""
+    def windows(self, out: npt.NDArray[Any]) -> list[Window]:
+        """Plan the read of what the place needs; as soon as that is there, it is warped."""
         window = self._window()
         if window is None:
             out[...] = self.fill
@@ -103,16 +105,13 @@ class Warp:
         lines = lines_of(self.images, self.row, (top, left), (height, width))
         pixels = np.empty((out.shape[0], height, width), array.dtype)
         mask = np.full((1, height, width), 255, np.uint8)
-        planned = [step(array, index, lines, pixels, outside=self.fill)]
+        planned = [window_of(array, index, lines, pixels, outside=self.fill)]
         if internal is not None:
-            planned.append(step(internal, index, lines, mask, outside=0))
-        *others, last = [one for one in planned if one is not None]
-
-        def warp() -> None:
-            self._warp(pixels, mask, own, wanted, out)
-
-        hiding = [one for warp, _, pixels in self._hiding for one in warp.steps(pixels)]
-        return [*others, last._replace(then=warp), *hiding]
+            planned.append(window_of(internal, index, lines, mask, outside=0))
+        own_windows = [one for one in planned if one is not None]
+        complete = Countdown(len(own_windows), lambda: self._warp(pixels, mask, own, wanted, out))
+        hiding = [one for warp, _, pixels in self._hiding for one in warp.windows(pixels)]
+        return [*(_followed(one, complete) for one in own_windows), *hiding]
 
     def _grids(self, top: int, left: int, height: int, width: int) -> tuple[Grid, Grid]:
         """Of a window of the image, and of the place."""
@@ -154,6 +153,18 @@ class Warp:
         if self.images.nodata[self.row] is None:
             return valid
         return valid & ~(np.isnan(out) if self.fill != self.fill else out == self.fill)
+
+
+def _followed(window: Window, countdown: Countdown) -> Window:
+    """Let a window's arrival count."""
+    finish = window.then
+
+    def then(pixels: npt.NDArray[Any]) -> None:
+        if finish is not None:
+            finish(pixels)
+        countdown.arrived()
+
+    return replace(window, then=then)
 
 
 _prepared: set[tuple[str, str]] = set()

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.read.images import PIXELS, Image, Images
-from rasteret_refs.read.lines import Lines, Step, finish_all, step
-from rasteret_refs.read.reader import Reader
+from rasteret_refs.read.lines import Lines, window_of
+from rasteret_refs.read.reader import Reader, Window
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,7 +66,7 @@ class Chips:
         """Read chips anywhere, given by scene and first pixel, which may lie outside the image."""
         places = list(zip(*(np.asarray(v, dtype=np.int64).tolist() for v in (scenes, rows, columns)), strict=True))
         found: dict[str, npt.NDArray[Any]] = {}
-        steps: list[Step] = []
+        windows: list[Window] = []
         for asset, images in self.images.items():
             arrays = [image.array for image in images.values()]
             lead = arrays[0].shape[1:-2]
@@ -80,19 +80,19 @@ class Chips:
                     continue
                 if scene not in ratios:
                     ratios[scene] = self._ratio(image, scene)
-                one = self._step(image, ratios[scene], (row, column), chip)
-                steps += [] if one is None else [one]
-        finish_all(steps, self.reader.read_many([one.window for one in steps]))
+                one = self._window(image, ratios[scene], (row, column), chip)
+                windows += [] if one is None else [one]
+        self.reader.read_many(windows)
         return found
 
-    def _step(self, image: Image, ratio: int, corner: tuple[int, int], chip: npt.NDArray[Any]) -> Step | None:
+    def _window(self, image: Image, ratio: int, corner: tuple[int, int], chip: npt.NDArray[Any]) -> Window | None:
         """Plan the read of one chip of one image; what lies outside the image is filled."""
         row, column = (
             Lines(positions=np.arange(first, first + self.size) // ratio, size=size)
             for first, size in zip(corner, (image.grid.height, image.grid.width), strict=True)
         )
         bands = chip.reshape(-1, self.size, self.size)
-        return step(image.array, image.index, (row, column), bands, outside=self.fills[image.asset])
+        return window_of(image.array, image.index, (row, column), bands, outside=self.fills[image.asset])
 
     def _ratio(self, image: Image, scene: int) -> int:
         """Tell how many pixels of the reference one pixel of an image covers, along each axis.

@@ -1,6 +1,5 @@
 """Pixels of an image at given rows and columns, also outside of it and in any order, as windows of a batch."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,21 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
-from rasteret_refs.read import workers
 from rasteret_refs.read.arrays import ReferencedArray
 from rasteret_refs.read.reader import Window
 
 Integers = npt.NDArray[np.int64]
-
-
-class Step(NamedTuple):
-    """One read of a batch, and what makes its pixels reach their place."""
-
-    window: Window
-    finish: Callable[[npt.NDArray[Any]], None] | None
-    """Given the pixels; None where the window's own `out` is the place."""
-    then: Callable[[], None] | None = None
-    """Further work, once all pixels of the batch are in their places; it may run beside that of other steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,9 +27,9 @@ class Lines:
         return (self.positions >= 0) & (self.positions < self.size)
 
 
-def step(
+def window_of(
     array: ReferencedArray, index: int, lines: tuple[Lines, Lines], out: npt.NDArray[Any], *, outside: Any
-) -> Step | None:
+) -> Window | None:
     """Plan the reading of one image's pixels into `out`.
 
     Parameters
@@ -57,7 +45,7 @@ def step(
 
     Returns
     -------
-    Step or None
+    Window or None
         None where the image has none of the pixels; then `out` holds `outside` already.
 
     Raises
@@ -78,7 +66,7 @@ def step(
     place = out[:, row_part, column_part]
     key = (index, *((slice(None),) if len(array.shape) > 3 else ()), rows.bounds, columns.bounds)  # noqa: PLR2004
     if rows.take is None and columns.take is None and out.dtype == array.dtype:
-        return Step(Window(array=array, key=key, out=place if len(array.shape) > 3 else place[0]), None)  # noqa: PLR2004
+        return Window(array=array, key=key, out=place if len(array.shape) > 3 else place[0])  # noqa: PLR2004
 
     def finish(pixels: npt.NDArray[Any]) -> None:
         if columns.take is not None:
@@ -87,7 +75,7 @@ def step(
             pixels = pixels.take(rows.take, axis=-2)
         place[...] = pixels
 
-    return Step(Window(array=array, key=key), finish)
+    return Window(array=array, key=key, then=finish)
 
 
 class _Wanted(NamedTuple):
@@ -111,15 +99,3 @@ def _part(line: Lines) -> tuple[_Wanted | None, slice]:
     if high - low == len(positions) and positions[0] == low:
         return _Wanted(slice(low, high), None), part
     return _Wanted(slice(low, high), positions - low), part
-
-
-def finish_all(steps: Sequence[Step], pixels: Sequence[npt.NDArray[Any]]) -> None:
-    """Send what was read to its places, and do what is to be done with it, in several threads."""
-    for one, read in zip(steps, pixels, strict=True):
-        if one.finish is not None:
-            one.finish(read)
-    work = [one.then for one in steps if one.then is not None]
-    if len(work) == 1:
-        work[0]()
-    elif work:
-        list(workers.decoders().map(lambda one: one(), work))

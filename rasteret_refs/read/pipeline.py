@@ -53,7 +53,7 @@ class BulkReadPipeline(BatchedCodecPipeline):
             _piece(array, number, inside, outside)
             for number, (_, _, inside, outside, *_) in zip(numbers, batch, strict=True)
         ]
-        await reader.run_jobs(tiles.gather_jobs([(array, target, pieces)], drop_axes))
+        await reader.run_jobs(tiles.gather_jobs([(array, target, pieces, None)], drop_axes))
         return ({"status": "present"},) * len(batch)
 
 

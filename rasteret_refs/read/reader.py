@@ -6,10 +6,11 @@ decode each tile in a thread as soon as its bytes are there, straight to where i
 """
 
 import asyncio
+import functools
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -81,6 +82,8 @@ class Window:
     points: bool = False
     out: npt.NDArray[Any] | None = None
     """Filled when given; of the result's shape and the array's dtype."""
+    then: Callable[[npt.NDArray[Any]], None] | None = None
+    """Given the result as soon as it is there, in the thread that brings the last of it, while others still come."""
 
 
 class _Budget:
@@ -202,8 +205,11 @@ class Reader:
         for window in windows:
             cut = (selection.points if window.points else selection.outer)(window.array, window.key)
             out = _output(window, cut)
-            parts.append((window.array, out.reshape(cut.filled), cut.pieces))
+            then = None if window.then is None else functools.partial(window.then, out)
+            parts.append((window.array, out.reshape(cut.filled), cut.pieces, then))
             results.append(out)
+            if then is not None and not cut.pieces:
+                then()
         await self.run_jobs(tiles.gather_jobs(parts))
         return results
 
@@ -215,6 +221,7 @@ class Reader:
         if not jobs:
             for job, tile in kept:
                 tiles.scatter(job, tile)
+                job.arrived()
             return
         (wanted, inlined), _ = await asyncio.gather(self._located(jobs), self._load_versions(needed=images))
         await self._load_versions(needed=bool(wanted))
@@ -244,6 +251,7 @@ class Reader:
                 try:
                     if isinstance(data, np.ndarray):
                         tiles.scatter(job, data)
+                        job.arrived()
                         continue
                     if isinstance(data, ByteRange):
                         version = self._version(job.url)
@@ -361,12 +369,14 @@ class Reader:
     def _decode(self, job: tiles.Job, data: Any, keeps: float) -> None:
         if self.cache is None or (self._habit is not None and not self._worth_keeping(job, keeps)):
             tiles.decode(job, data)
+            job.arrived()
             return
         tile = tiles.kept_tile(job.array)
         tiles.decode_tile(job, data, tile, rows=None)
         tile.flags.writeable = False
         self.cache.put(job.array.path, job.number, tile)
         tiles.scatter(job, tile)
+        job.arrived()
 
     def _worth_keeping(self, job: tiles.Job, keeps: float) -> bool:
         """Tell whether a tile goes to the cache that nobody asked for: parts of those of local files."""

@@ -1,7 +1,7 @@
 """Tiles of a batch: which are fetched together, and how a fetched one reaches its places. No storage, no threads."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,6 +41,31 @@ class Target(NamedTuple):
     """Dimensions of length 1 that the part of the tile has and `out` lacks."""
 
 
+class Countdown:
+    """Work that is done when something has arrived so many times, in the thread that brings the last of it.
+
+    Parameters
+    ----------
+    count
+        How often.
+    work
+        What then is done.
+    """
+
+    __slots__ = ("_left", "_lock", "_work")
+
+    def __init__(self, count: int, work: Callable[[], None]) -> None:
+        self._left, self._work, self._lock = count, work, threading.Lock()
+
+    def arrived(self) -> None:
+        """Count, and do the work if it was the last."""
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._work()
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Job:
     """One tile to decode, and all the places that its pixels go to."""
@@ -50,6 +75,8 @@ class Job:
     rows: int = 0
     """Rows that are enough for all targets."""
     targets: list[Target] = field(default_factory=list)
+    awaited: list[Countdown] = field(default_factory=list)
+    """Told when the pixels have reached their places."""
     url: str = ""
     """Of the object that holds its bytes; empty where they stand in the manifest."""
     offset: int = 0
@@ -59,6 +86,11 @@ class Job:
         """Send a part of the tile to `out` as well."""
         self.targets.append(Target(out, piece, drop_axes))
         self.rows = max(self.rows, piece.rows)
+
+    def arrived(self) -> None:
+        """Tell whoever waits for the pixels."""
+        for countdown in self.awaited:
+            countdown.arrived()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,17 +108,29 @@ class TileFetch:
 
 
 def gather_jobs(
-    parts: Iterable[tuple[ReferencedArray, npt.NDArray[Any], Sequence[Piece]]], drop_axes: tuple[int, ...] = ()
+    parts: Iterable[tuple[ReferencedArray, npt.NDArray[Any], Sequence[Piece], Callable[[], None] | None]],
+    drop_axes: tuple[int, ...] = (),
 ) -> list[Job]:
-    """Collect the pieces of many selections by tile, in the order of first need."""
+    """Collect the pieces of many selections by tile, in the order of first need.
+
+    Parameters
+    ----------
+    parts
+        For each selection: array, output, pieces, and what is done once they all are in the output.
+    drop_axes
+        Dimensions of length 1 that the outputs lack.
+    """
     jobs: dict[tuple[str, int], Job] = {}
-    for array, out, pieces in parts:
+    for array, out, pieces, then in parts:
+        countdown = None if then is None else Countdown(len(pieces), then)
         path = array.path
         for piece in pieces:
             job = jobs.get((path, piece.number))
             if job is None:
                 job = jobs[path, piece.number] = Job(array=array, number=piece.number)
             job.add(out, piece, drop_axes)
+            if countdown is not None:
+                job.awaited.append(countdown)
     return list(jobs.values())
 
 
@@ -149,6 +193,7 @@ class Inlined:
             return
         first, _ = self.jobs[key]
         first.targets.extend(job.targets)
+        first.awaited.extend(job.awaited)
         first.rows = max(first.rows, job.rows)
 
 

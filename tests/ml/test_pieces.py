@@ -6,7 +6,7 @@ import pytest
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import images_of
 from rasteret_refs.ml.pieces import lines_of, lines_on
-from rasteret_refs.read.lines import step
+from rasteret_refs.read.lines import window_of
 from tests.ml.scenes import AssetSpec, SceneSpec, collection, read
 
 
@@ -20,11 +20,9 @@ def made(tmp_path_factory):
 
 def pixels(found, images, lines, shape, outside=7):
     out = np.zeros((1, *shape), images.dtype)
-    planned = step(images.arrays[0], 0, lines, out, outside=outside)
+    planned = window_of(images.arrays[0], 0, lines, out, outside=outside)
     if planned is not None:
-        (values,) = found.reader.read_many([planned.window])
-        if planned.finish is not None:
-            planned.finish(values)
+        found.reader.read_many([planned])
     return out[0]
 
 
@@ -72,7 +70,6 @@ def test_grids_rotated_against_each_other_are_refused(made):
 def test_pixels_are_read_into_a_wider_dtype(made):
     directory, found, images = made
     out = np.zeros((1, 50, 60), np.float32)
-    planned = step(images["red"].arrays[0], 0, lines_of(images["red"], 0, (3, 4), (50, 60)), out, outside=0)
-    (values,) = found.reader.read_many([planned.window])
-    planned.finish(values)
+    planned = window_of(images["red"].arrays[0], 0, lines_of(images["red"], 0, (3, 4), (50, 60)), out, outside=0)
+    found.reader.read_many([planned])
     assert np.array_equal(out, read(directory, "a", "red")[:, 3:53, 4:64].astype(np.float32))
