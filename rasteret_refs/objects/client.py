@@ -79,7 +79,7 @@ class Objects:
     def _reset(self) -> None:
         self._process = os.getpid()
         self._stores: dict[tuple[str, str, str, str], Any] = {}
-        self._curl = None if (kind := _curl_http()) is None else kind()
+        self._curl: Any = None  # made when it is first asked: importing it takes 20 ms
         self._curl_seconds: dict[tuple[str, str], float | None] = {}
         """Of a root of URLs and a prefix of storage options: how long libcurl may take; None: it may not ask there."""
         self._met: set[str] = set()  # hosts that have answered, in whatever way
@@ -317,9 +317,9 @@ class Objects:
         ), None  # fmt: skip
 
     async def _send(self, wanted: Wanted, attempt: int) -> tuple[Fetched | Failure, float | None]:
-        """Send a request by whoever may; what obstore refused goes to aiohttp, which sees what obstore does not tell."""
+        """Send a request by whoever may; what obstore refused goes to aiohttp, which sees what obstore hides."""
         seconds = self._seconds_of_curl(wanted.url, wanted.location)
-        if seconds is not None and self._curl is not None:
+        if seconds is not None:
             return await self._through(self._curl.get, wanted, {}, seconds)
         guarded = self._is_guarded(wanted)
         if not guarded and not (attempt and self._has_plain_way(wanted)):
@@ -351,9 +351,11 @@ class Objects:
         prefix, options = options_for(url, self._storage)
         place = (location.root, prefix)
         if place not in self._curl_seconds:
-            may = self._curl is not None and not options.keys() - _CURL_OPTIONS and proxy_of(location.root) is None
             # Names in other alphabets: not every libcurl knows them.
-            self._curl_seconds[place] = _seconds(options) if may and location.root.isascii() else None
+            may = not options.keys() - _CURL_OPTIONS and location.root.isascii() and proxy_of(location.root) is None
+            if may and self._curl is None and (kind := _curl_http()) is not None:
+                self._curl = kind()
+            self._curl_seconds[place] = _seconds(options) if may and self._curl is not None else None
         return self._curl_seconds[place]
 
     def _is_guarded(self, wanted: Wanted) -> bool:

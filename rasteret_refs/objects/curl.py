@@ -48,14 +48,18 @@ class CurlHttp:
         """Ask for bytes `[start, stop)` of `url` and judge the answer; see `plain_http.ranged_get`."""
         engine = await self._engine()
         host = urlsplit(url)
+        name, port = host.hostname or "", host.port or (443 if host.scheme == "https" else 80)
         try:
-            pinned = await engine.addresses(host.hostname or "", host.port or (443 if host.scheme == "https" else 80))
+            pinned = await engine.addresses(name, port)
         except (OSError, UnicodeError):  # UnicodeError: no such name can be
             return Answer(failure=unanswered(UNKNOWN_HOST))
         transfer = _Transfer(url, start, stop, headers=headers, seconds=seconds, room=engine.room)
         if pinned is not None:
             transfer.handle.setopt(pycurl.RESOLVE, [pinned])
-        return transfer.answer(await engine.perform(transfer))
+        code, text = await engine.perform(transfer)
+        if code == pycurl.E_COULDNT_CONNECT:
+            engine.forget(name, port)  # it may have moved
+        return transfer.answer(code, text)
 
     async def _engine(self) -> "_Engine":
         loop = asyncio.get_running_loop()
@@ -120,14 +124,18 @@ class _Engine:
         found = self._names.get((host, port))
         if found is None:
             found = self._names[host, port] = asyncio.ensure_future(self._look_up(host, port))
-            self._loop.call_later(_NAME_SECONDS, self._names.pop, (host, port), None)
+            self._loop.call_later(_NAME_SECONDS, self.forget, host, port)
         return await asyncio.shield(found)
+
+    def forget(self, host: str, port: int) -> None:
+        """Look a name up anew for the next request."""
+        self._names.pop((host, port), None)
 
     async def _look_up(self, host: str, port: int) -> str | None:
         try:
             infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except BaseException:
-            self._names.pop((host, port), None)
+            self.forget(host, port)
             raise
         found = dict.fromkeys(f"[{where[0]}]" if ":" in str(where[0]) else str(where[0]) for *_, where in infos)
         return f"+{host}:{port}:{','.join(found)}"
@@ -239,15 +247,14 @@ class _Transfer:
         handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         handle.setopt(pycurl.WRITEFUNCTION, self._write)
 
-    def answer(self, ended: tuple[int, str]) -> Answer:
+    def answer(self, code: int, text: str) -> Answer:
         """Judge what came.
 
         Parameters
         ----------
-        ended
+        code, text
             libcurl's code and what it says.
         """
-        code, text = ended
         stopped = code == pycurl.E_WRITE_ERROR and self._got == self._most
         if code == pycurl.E_OK or stopped:
             head = self._headed()
