@@ -21,7 +21,7 @@ import pycurl
 
 from rasteret_refs.errors import ResponseError
 from rasteret_refs.objects.failures import REFUSED, UNKNOWN_HOST, Failure, Kind, unanswered
-from rasteret_refs.objects.http_answers import Answer, Head
+from rasteret_refs.objects.http_answers import HEADERS, Answer, Head
 from rasteret_refs.objects.limits import open_connections
 from rasteret_refs.objects.room import Room
 
@@ -32,6 +32,7 @@ _IDLE_SECONDS = 30
 _IDLE_CONNECTIONS = 512
 """Kept for requests to come, at most; fewer where few files may be open."""
 _MOST_REDIRECTIONS = 10
+_HEADERS = {name.encode(): name for name in HEADERS}
 _NAME_SECONDS = 60.0
 """How long a host's addresses are taken as known."""
 
@@ -47,8 +48,7 @@ class CurlHttp:
     ) -> Answer:
         """Ask for bytes `[start, stop)` of `url` and judge the answer; see `plain_http.ranged_get`."""
         engine = await self._engine()
-        host = urlsplit(url)
-        name, port = host.hostname or "", host.port or (443 if host.scheme == "https" else 80)
+        name, port = _host_of(url[: (url + "/").index("/", len("https://"))])
         try:
             pinned = await engine.addresses(name, port)
         except (OSError, UnicodeError):  # UnicodeError: no such name can be
@@ -290,9 +290,9 @@ class _Transfer:
                 if line.startswith(b"HTTP/"):
                     words = line.split()
                     status, headers = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0, {}
-                elif colon:
-                    headers.setdefault(name.decode("latin-1").lower(), value.strip().decode("latin-1"))
-            self._head = Head(status=status, headers=headers, start=self._start, stop=self._stop)
+                elif colon and (known := _HEADERS.get(name.lower())):
+                    headers.setdefault(known, value.strip().decode("latin-1"))
+            self._head = Head(status, headers, self._start, self._stop)
             self._most = self._head.most
             if self._head.has_range and self._most is not None:
                 self._body = self._room.take(self._most)
@@ -310,6 +310,13 @@ class _Transfer:
             self._body[self._got : self._got + len(data)] = data
         self._got += len(data)
         return -1 if self._got == self._most else None
+
+
+@functools.lru_cache
+def _host_of(root: str) -> tuple[str, int]:
+    """Give name and port of a URL's host."""
+    parts = urlsplit(root)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 @functools.cache

@@ -22,6 +22,8 @@ _OK = 200
 _PEEK = 512
 """Bytes of an unwanted body that are read to say what it is."""
 _DATES = 4096
+HEADERS = frozenset({"content-length", "content-range", "content-type", "etag", "last-modified", "retry-after"})
+"""Headers of answers that matter here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,28 +50,36 @@ class Get(Protocol):
         """Ask for bytes `[start, stop)` of `url`; `stop` None: to the end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Status and headers of an answer to a request for bytes `[start, stop)`; `stop` None: to the end."""
+    """Status and headers of an answer to a request for bytes `[start, stop)`.
 
-    status: int
-    headers: Mapping[str, str]
-    """By names in lower case, or whatever their case."""
-    start: int
-    stop: int | None
+    Parameters
+    ----------
+    status
+        Of HTTP.
+    headers
+        Those of `HEADERS`, by names in lower case, or whatever their case.
+    start, stop
+        What was asked for; `stop` None: to the end.
+    """
 
-    @property
-    def most(self) -> int | None:
+    __slots__ = ("_span", "_wants_all", "headers", "most", "start", "status", "stop")
+
+    def __init__(self, status: int, headers: Mapping[str, str], start: int, stop: int | None) -> None:
+        self.status, self.headers, self.start, self.stop = status, headers, start, stop
+        self._wants_all = start == 0 and stop is None
+        self._span = self._promised()
+        self.most: int | None = _PEEK
         """Bytes of the body that are worth reading: one more than fit the request, to tell; None: all there are."""
-        if self.status == _OK and self._wants_all:
-            return None
-        span = self._span()
-        return _PEEK if span is None else span[0] - self.start + 1
+        if self._span is not None:
+            self.most = self._span[0] - start + 1
+        elif status == _OK and self._wants_all:
+            self.most = None
 
     @property
     def has_range(self) -> bool:
         """Whether it says that what was asked for follows, and no more."""
-        return self._span() is not None
+        return self._span is not None
 
     def judged(self, body: bytes | bytearray | memoryview) -> Answer:
         """Judge the whole answer.
@@ -88,21 +98,16 @@ class Head:
                 failure=judge_status(self.status, said), retry_after=_retry_after(self.headers.get("retry-after"))
             )
         text = self.headers.get("content-range", "")
-        span = self._span()
-        if span is None:
+        if self._span is None:
             return _contradiction(
                 f"Content-Range {text!r}" if _CONTENT_RANGE.match(text) else f"status 206 with Content-Range {text!r}"
             )
-        end, size = span
+        end, size = self._span
         if len(body) != end - self.start:
             return _contradiction(f"a body of {len(body)} bytes or more under Content-Range {text!r}")
         return self._taken(body, size=size)
 
-    @property
-    def _wants_all(self) -> bool:
-        return self.start == 0 and self.stop is None
-
-    def _span(self) -> tuple[int, int] | None:
+    def _promised(self) -> tuple[int, int] | None:
         """Give the end of the range and the object's size, when a 206 says that it has what was asked for."""
         match = _CONTENT_RANGE.match(self.headers.get("content-range", "")) if self.status == _PARTIAL else None
         if match is None:

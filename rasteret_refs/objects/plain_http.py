@@ -59,7 +59,7 @@ def failed(error: Exception) -> Answer:
 
 async def judge_answer(response: Any, start: int, stop: int | None) -> Answer:
     """Read as much of an answer of aiohttp as is needed, and judge it."""
-    head = Head(status=response.status, headers=response.headers, start=start, stop=stop)
+    head = Head(response.status, response.headers, start, stop)
     if head.most is None:
         return head.judged(await response.read())
     body = bytearray()
