@@ -23,8 +23,14 @@ from rasteret_refs.errors import (
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.tiff.values import ByteRange
 from tests.servers.range_server import serve
+from tests.transports import TRANSPORTS, chosen
 
 DATA = bytes(i * 7 % 251 for i in range(100_000))
+
+
+@pytest.fixture(autouse=True, params=TRANSPORTS)
+def transport(request):
+    yield from chosen(request.param)
 
 
 @pytest.fixture
@@ -273,18 +279,20 @@ def test_one_client_serves_several_event_loops_and_survives_pickling(server):
         assert bytes(fetch(client, url_of(server), 0, 4).data) == DATA[:4]
 
 
-def _child(objects, url, queue):
-    queue.put(bytes(fetch(objects, url, 0, 4).data))
+def _child(transport, objects, url, queue):
+    """Read in a child: `transport` comes first, for what is unpickled after it."""
+    data = bytes(fetch(objects, url, 0, 4).data)
+    queue.put((transport.name, objects._curl is not None, data))
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_process_can_fetch_after_its_parent_did(server, tmp_path, method):
+def test_a_child_process_can_fetch_after_its_parent_did(server, transport, method):
     objects = Objects()
     fetch(objects, url_of(server))
     context = multiprocessing.get_context(method)
     queue = context.SimpleQueue()
-    child = context.Process(target=_child, args=(objects, url_of(server), queue))
+    child = context.Process(target=_child, args=(transport, objects, url_of(server), queue))
     child.start()
     child.join(30)
     alive = child.is_alive()
@@ -292,7 +300,7 @@ def test_a_child_process_can_fetch_after_its_parent_did(server, tmp_path, method
         child.kill()
     assert not alive
     assert child.exitcode == 0
-    assert queue.get() == DATA[:4]
+    assert queue.get() == (transport.name, transport.name == "libcurl", DATA[:4])
 
 
 def test_objects_are_written_listed_and_found_again(tmp_path):
@@ -314,11 +322,12 @@ def test_all_errors_are_of_one_tree_and_name_the_url(server):
             fetch(Objects(), url_of(server))
 
 
-def test_a_process_that_ends_right_after_a_request_ends_well(server_process, tmp_path):
+def test_a_process_that_ends_right_after_a_request_ends_well(server_process, transport, tmp_path):
     (tmp_path / "a.bin").write_bytes(DATA)
     code = (
-        "import asyncio, sys; from rasteret_refs.objects.client import Objects;"
-        "asyncio.run(Objects().fetch(sys.argv[1], 0, 10))"
+        "import asyncio, sys; from rasteret_refs.objects import client;"
+        "client._curl_http = client._curl_http if sys.argv[2] == 'libcurl' else lambda: None;"
+        "asyncio.run(client.Objects().fetch(sys.argv[1], 0, 10))"
     )
-    command = [sys.executable, "-c", code, f"{server_process.url}a.bin"]
+    command = [sys.executable, "-c", code, f"{server_process.url}a.bin", transport.name]
     assert [subprocess.run(command, check=False, timeout=60).returncode for _ in range(12)] == [0] * 12

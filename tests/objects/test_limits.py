@@ -9,6 +9,12 @@ import pytest
 from rasteret_refs.objects import client, limits
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.objects.limits import Limiter
+from tests.transports import TRANSPORTS, chosen
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request):
+    yield from chosen(request.param)
 
 
 async def hold(limiter, running, most):
@@ -66,6 +72,7 @@ def test_who_gives_up_waiting_leaves_no_place_taken():
     asyncio.run(go())
 
 
+@pytest.mark.usefixtures("transport")
 def test_one_client_serves_many_threads(server, tmp_path):
     (tmp_path / "a.bin").write_bytes(b"x" * 1000)
     objects = Objects(concurrency=4)
@@ -82,6 +89,7 @@ def test_one_client_serves_many_threads(server, tmp_path):
             assert found == [b"x" * 10] * 20
 
 
+@pytest.mark.usefixtures("transport")
 def test_throttling_lowers_what_is_in_flight(server, monkeypatch, tmp_path):
     monkeypatch.setattr("rasteret_refs.objects.client._BACKOFF", 0.01)
     (tmp_path / "a.bin").write_bytes(b"x" * 1000)

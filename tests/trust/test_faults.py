@@ -3,6 +3,7 @@
 import os
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from rasteret_refs.errors import (
 )
 from rasteret_refs.objects.client import Objects
 from tests.servers.range_server import Server, serve
+from tests.transports import TRANSPORTS, Transport, chosen
 from tests.trust.conftest import SCENES
 
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -44,6 +46,13 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 FAULTS = int(os.environ.get("RASTERET_REFS_FAULTS", "400"))
 """Faulty responses of the small campaign; `make faults` asks for 5,000."""
+SHARES = {"libcurl": 1, "obstore": 8}
+"""The way by which most users read meets them all, the other one a part."""
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
+    yield from chosen(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +63,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_faulty_answers_to_reads_give_right_pixels_or_errors_of_ours(
-    served: Server, tmp_path: Path, pixels: npt.NDArray[Any]
+    served: Server, tmp_path: Path, pixels: npt.NDArray[Any], transport: Transport
 ) -> None:
-    _read_campaign(served, tmp_path, pixels, FAULTS)
+    _read_campaign(served, tmp_path, pixels, FAULTS // SHARES[transport.name])
 
 
 def _read_campaign(served: Server, tmp_path: Path, pixels: npt.NDArray[Any], wanted: int) -> None:
@@ -162,6 +171,7 @@ TOLD_APART: tuple[tuple[str, dict[str, Any], type[RasteretRefsError]], ...] = (
 )
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize(("kind", "options", "error"), TOLD_APART)
 def test_each_kind_of_fault_is_told_apart_in_failures(
     served: Server, tmp_path: Path, kind: str, options: dict[str, Any], error: type[RasteretRefsError]
@@ -176,6 +186,7 @@ def test_each_kind_of_fault_is_told_apart_in_failures(
     assert words.get(kind, str(options.get("status", ""))) in row["message"]
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_stalled_body_ends_with_the_time_that_storage_gives(served: Server, tmp_path: Path) -> None:
     served.fail("stall", path="s0.tif", seconds=60)
     objects = Objects({served.url: {"timeout": 0.3}}, retries=1)
@@ -186,6 +197,7 @@ def test_a_stalled_body_ends_with_the_time_that_storage_gives(served: Server, tm
     assert "in time" in str(failure.error)
 
 
+@pytest.mark.usefixtures("transport")
 def test_an_expired_token_is_an_access_error_and_no_tiff_is_no_tiff(served: Server, tmp_path: Path) -> None:
     served.put("page.tif", b"<!doctype html><html><body>Please sign in</body></html>")
     with pytest.raises(NotATiffError, match=r"page\.tif"):
