@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pycurl
 
-from rasteret_refs.errors import ResponseError
+from rasteret_refs.errors import ResponseError, UnavailableError
 from rasteret_refs.objects.failures import REFUSED, UNKNOWN_HOST, Failure, Kind, unanswered
 from rasteret_refs.objects.http_answers import HEADERS, Answer, Head
 from rasteret_refs.objects.limits import open_connections
@@ -32,6 +32,8 @@ _IDLE_SECONDS = 30
 _IDLE_CONNECTIONS = 512
 """Kept for requests to come, at most; fewer where few files may be open."""
 _MOST_REDIRECTIONS = 10
+_UNVERIFIED = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT, pycurl.E_SSL_CACERT_BADFILE})
+"""The server's certificate does not verify, or there are none to verify it by: the same request fails again."""
 _HEADERS = {name.encode(): name for name in HEADERS}
 _NAME_SECONDS = 60.0
 """How long a host's addresses are taken as known."""
@@ -150,8 +152,9 @@ class _Engine:
         try:
             return await done
         finally:
-            self._running.pop(handle, None)
-            self._multi.remove_handle(handle)
+            # In a forked child, removing it would end the parent's connection; after `close` it is removed already.
+            if self._process == os.getpid() and self._running.pop(handle, None) is not None:
+                self._multi.remove_handle(handle)
 
     def close(self) -> None:
         """Close all connections."""
@@ -262,7 +265,10 @@ class _Transfer:
         if code == pycurl.E_TOO_MANY_REDIRECTS:
             detail = f"more than {_MOST_REDIRECTIONS} redirections"
             return Answer(failure=Failure(kind=Kind.FINAL, error=ResponseError, detail=detail))
-        if code == pycurl.E_UNSUPPORTED_PROTOCOL:
+        if code in _UNVERIFIED:
+            detail = f"a certificate that cannot be verified ({text.partition('?')[0]})"
+            return Answer(failure=Failure(kind=Kind.FINAL, error=UnavailableError, detail=detail))
+        if code == pycurl.E_UNSUPPORTED_PROTOCOL and self._headed().status:
             detail = "a redirection to what is no HTTP, or from https to http"
             return Answer(failure=Failure(kind=Kind.FINAL, error=ResponseError, detail=detail))
         return Answer(failure=unanswered(self._cause(code, text)))
@@ -276,6 +282,8 @@ class _Transfer:
             pycurl.E_OPERATION_TIMEDOUT: "no answer in time",
             pycurl.E_PARTIAL_FILE: "the connection was closed in the middle of the body",
             pycurl.E_GOT_NOTHING: "the connection was closed before an answer",
+            pycurl.E_UNSUPPORTED_PROTOCOL: "an answer that is no HTTP",
+            pycurl.E_FTP_WEIRD_SERVER_REPLY: "an answer that is no HTTP",
             pycurl.E_RECV_ERROR: "the connection was reset",
             pycurl.E_SEND_ERROR: "the connection was reset",
         }
@@ -294,7 +302,8 @@ class _Transfer:
                     headers.setdefault(known, value.strip().decode("latin-1"))
             self._head = Head(status, headers, self._start, self._stop)
             self._most = self._head.most
-            if self._head.has_range and self._most is not None:
+            # Of a range without an end, only the server says how long it is: such a body grows with what comes.
+            if self._stop is not None and self._head.has_range and self._most is not None:
                 self._body = self._room.take(self._most)
         return self._head
 
