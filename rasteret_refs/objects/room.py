@@ -10,7 +10,8 @@ import numpy.typing as npt
 HUGE_PAGE = 2 * 1024 * 1024
 """Bytes of a huge page on x86-64 and on ARM with pages of 4 KB."""
 _SLAB = 4 * HUGE_PAGE
-_LEAST = 32 * 1024
+_LEAST = 48 * 1024
+"""Bytes: headers, of which builds keep parts, are smaller, and would keep their slab."""
 _ALIGNED = 64
 
 
