@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rasteret_refs.objects import client
+from rasteret_refs.objects import ways
 
 TRANSPORTS = ("libcurl", "obstore")
 
@@ -22,7 +22,7 @@ class Transport:
 def _choose(name: str) -> Transport:
     """Make the choice for all that this process does."""
     if name == "obstore":
-        client._curl_http = _nothing  # type: ignore[assignment] # the process is the test's own
+        ways._curl_http = _nothing  # type: ignore[assignment] # the process is the test's own
     return Transport(name)
 
 
@@ -34,7 +34,7 @@ def chosen(name: str) -> Iterator[Transport]:
     """Have this process use one transport until the generator goes on."""
     with pytest.MonkeyPatch.context() as patch:
         if name == "obstore":
-            patch.setattr(client, "_curl_http", _nothing)
-        elif client._curl_http() is None:
+            patch.setattr(ways, "_curl_http", _nothing)
+        elif ways._curl_http() is None:
             pytest.skip("the extra `fast` is not installed")
         yield Transport(name)

@@ -1,29 +1,23 @@
 """Objects: fetch byte ranges of any URL or path, with retries, limits and one tree of errors."""
 
 import asyncio
-import functools
-import importlib
 import os
 import random
 import weakref
 from collections.abc import Buffer, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from rasteret_refs.errors import AccessError, NotFoundError, ObjectError, ResponseError
-from rasteret_refs.objects.answers import Fetched, Traffic, Wanted, asked, checked, empty, may_be_sent
+from rasteret_refs.objects.answers import Fetched, Traffic, Wanted, asked, empty
 from rasteret_refs.objects.authority import Authority
 from rasteret_refs.objects.coalesce import DEFAULT_GAP, DEFAULT_SIZE, coalesce
 from rasteret_refs.objects.failures import Failure, Kind, judge
 from rasteret_refs.objects.guarded_http import GuardedHttp
-from rasteret_refs.objects.http_answers import Get
 from rasteret_refs.objects.limits import Limiter, open_connections
 from rasteret_refs.objects.local import read_range
-from rasteret_refs.objects.location import Location, is_url, local_path, locate
-from rasteret_refs.objects.plain_http import ranged_get
-from rasteret_refs.objects.proxies import proxy_of
+from rasteret_refs.objects.location import is_url, local_path, locate
 from rasteret_refs.objects.runtime import obstore, used
-from rasteret_refs.objects.stores import azure_container, headers_for, open_store, options_for
+from rasteret_refs.objects.ways import Ways
 from rasteret_refs.tiff.values import ByteRange
 
 DEFAULT_CONCURRENCY = 256
@@ -32,9 +26,6 @@ DEFAULT_CONCURRENCY = 256
 DEFAULT_RETRIES = 6
 _RETRIES_OF_STRANGERS = 2
 """Where no server is, of a host that has never answered: most likely its name is wrong, or the machine is offline."""
-_CURL_OPTIONS = frozenset({"anonymous", "timeout", "retries"})
-"""Storage options with which libcurl may ask."""
-_SECONDS = 60.0
 _BACKOFF = 0.2
 _LONGEST_BACKOFF = 20.0
 _LONGEST_RETRY_AFTER = 120.0
@@ -78,10 +69,7 @@ class Objects:
 
     def _reset(self) -> None:
         self._process = os.getpid()
-        self._stores: dict[tuple[str, str, str, str], Any] = {}
-        self._curl: Any = None  # made when it is first asked: importing it takes 20 ms
-        self._curl_seconds: dict[tuple[str, str], float | None] = {}
-        """Of a root of URLs and a prefix of storage options: how long libcurl may take; None: it may not ask there."""
+        self._own_ways = Ways(self._storage, self._guarded, self.traffic)
         self._met: set[str] = set()  # hosts that have answered, in whatever way
         self._limiters: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Limiter]] = (
             weakref.WeakKeyDictionary()
@@ -202,14 +190,12 @@ class Objects:
         if self._authorise is not None:
             self._authorise(url)
         data = read_range(local_path(url), start, stop, etag=etag, size=size)
-        self._count(locate(url), len(data))
+        self._ways.count(locate(url), len(data))
         return data
 
     def connect(self, url: str) -> None:
         """Open the store of a URL before its first request: the system's certificates take some 20 ms to read."""
-        location = locate(url)
-        if self._seconds_of_curl(url, location) is None:
-            self._store(url, location)
+        self._ways.connect(url, locate(url))
 
     async def read(self, url: str) -> bytes:
         """Return a whole object."""
@@ -225,13 +211,13 @@ class Objects:
 
     async def put(self, url: str, data: Buffer) -> None:
         """Write an object whole; it appears when it is complete."""
-        store, key = self._store(url, locate(url))
+        store, key = self._ways.store(url, locate(url))
         try:
             await obstore().put_async(store, key, bytes(data))
         except Exception as error:
             raise self._error(url, "to write it", judge(error)) from error
         finally:
-            self._count(locate(url), 0)
+            self._ways.count(locate(url), 0)
 
     async def list(self, url: str) -> list[tuple[str, int]]:
         """Return (key below `url`, bytes) of all objects below a prefix.
@@ -242,7 +228,7 @@ class Objects:
             Also where the storage has no listings (plain HTTP).
         """
         location = locate(url.rstrip("/") + "/x")
-        store, key = self._store(url, location)
+        store, key = self._ways.store(url, location)
         prefix = key.removesuffix("x").rstrip("/")
         found: list[tuple[str, int]] = []
         try:
@@ -254,6 +240,13 @@ class Objects:
             used()
         return found
 
+    @property
+    def _ways(self) -> Ways:
+        """Who sends requests of this process: a forked child makes its own."""
+        if self._process != os.getpid():
+            self._reset()
+        return self._own_ways
+
     async def _until_answered(self, wanted: Wanted) -> Fetched:
         """Send a request until it is answered or nothing helps."""
         limiter = self._limiter(wanted.location.host)
@@ -263,7 +256,7 @@ class Objects:
         while True:
             await limiter.acquire()
             try:
-                outcome, pause = await self._send(wanted, attempt)
+                outcome, pause = await self._ways.send(wanted, attempt)
             finally:
                 limiter.release()
             if isinstance(outcome, Fetched):
@@ -280,120 +273,15 @@ class Objects:
             if outcome.nobody and wanted.location.host not in self._met:
                 most = min(most, _RETRIES_OF_STRANGERS)
             retry = outcome.kind in {Kind.RETRY, Kind.THROTTLED} and attempt < most
-            if outcome.kind is Kind.CONTRADICTION and not contradicted and self._has_plain_way(wanted):
+            if outcome.kind is Kind.CONTRADICTION and not contradicted and self._ways.has_plain_way(wanted):
                 retry, pause, contradicted = True, 0.0, True
-            elif outcome.error is AccessError and not signed_anew and self._forget_signed(wanted):
+            elif outcome.error is AccessError and not signed_anew and self._ways.forget_signed(wanted):
                 retry, pause, signed_anew = True, 0.0, True
             if not retry or (pause or 0.0) > _LONGEST_RETRY_AFTER:
                 raise self._error(wanted.url, asked(wanted), outcome, attempts=attempt + 1)
             attempt += 1
             self.traffic.retries += 1
             await asyncio.sleep(_backoff(attempt) if pause is None else pause)
-
-    async def _through_obstore(self, wanted: Wanted) -> tuple[Fetched | Failure, float | None]:
-        options: dict[str, Any] = {}
-        if wanted.stop is not None:
-            options["range"] = (wanted.start, wanted.stop)
-        elif wanted.start:
-            options["range"] = {"offset": wanted.start}
-        if may_be_sent(wanted.etag):
-            options["if_match"] = wanted.etag
-        store, key = self._store(wanted.url, wanted.location)
-        try:
-            result = await obstore().get_async(store, key, options=options)
-            meta, data = result.meta, memoryview(await result.bytes_async())  # meta: of a senseless time, ValueError
-        except Exception as error:  # noqa: BLE001 - obstore has no class for much of what it raises
-            self._count(wanted.location, 0)
-            return judge(error), None
-        self._count(wanted.location, len(data))
-        modified = meta["last_modified"]
-        return checked(
-            wanted,
-            data,
-            result.range,
-            size=meta["size"],
-            etag=meta["e_tag"],
-            modified=modified if modified.timestamp() else None,
-        ), None  # fmt: skip
-
-    async def _send(self, wanted: Wanted, attempt: int) -> tuple[Fetched | Failure, float | None]:
-        """Send a request by whoever may; what obstore refused goes to aiohttp, which sees what obstore hides."""
-        seconds = self._seconds_of_curl(wanted.url, wanted.location)
-        if seconds is not None:
-            return await self._through(self._curl.get, wanted, {}, seconds)
-        guarded = self._is_guarded(wanted)
-        if not guarded and not (attempt and self._has_plain_way(wanted)):
-            return await self._through_obstore(wanted)
-        get = self._guarded.get if guarded and self._guarded is not None else ranged_get
-        _, options = options_for(wanted.url, self._storage)
-        return await self._through(get, wanted, headers_for(wanted.location, options), _seconds(options))
-
-    async def _through(
-        self, get: Get, wanted: Wanted, headers: dict[str, str], seconds: float
-    ) -> tuple[Fetched | Failure, float | None]:
-        if may_be_sent(wanted.etag):
-            headers["If-Match"] = str(wanted.etag)
-        answer = await get(_full_url(wanted.location), wanted.start, wanted.stop, headers=headers, seconds=seconds)
-        self._count(wanted.location, len(answer.data))
-        if answer.failure is not None:
-            return answer.failure, answer.retry_after
-        span = (wanted.start, wanted.start + len(answer.data))
-        return checked(
-            wanted, memoryview(answer.data), span, size=answer.size, etag=answer.etag, modified=answer.last_modified
-        ), None
-
-    def _seconds_of_curl(self, url: str, location: Location) -> float | None:
-        """Say how long libcurl may take; None where it may not ask: it asks hosts directly and without credentials."""
-        if location.kind != "http" or self._guarded is not None:
-            return None
-        if self._process != os.getpid():
-            self._reset()
-        prefix, options = options_for(url, self._storage)
-        place = (location.root, prefix)
-        if place not in self._curl_seconds:
-            # Names in other alphabets: not every libcurl knows them.
-            may = not options.keys() - _CURL_OPTIONS and location.root.isascii() and proxy_of(location.root) is None
-            if may and self._curl is None and (kind := _curl_http()) is not None:
-                self._curl = kind()
-            self._curl_seconds[place] = _seconds(options) if may and self._curl is not None else None
-        return self._curl_seconds[place]
-
-    def _is_guarded(self, wanted: Wanted) -> bool:
-        """Whether a request must go where redirections and addresses are looked at."""
-        if self._guarded is None or wanted.location.kind != "http":
-            return False
-        _, options = options_for(wanted.url, self._storage)
-        return not options.get("planetary-computer")  # that store speaks to Azure's own blob hosts only
-
-    def _has_plain_way(self, wanted: Wanted) -> bool:
-        """Whether the same bytes can be asked for without obstore's signing."""
-        if wanted.location.kind != "http" or (wanted.start == 0 and wanted.stop is None):
-            return False
-        _, options = options_for(wanted.url, self._storage)
-        return not (options.get("planetary-computer") or options.get("earthdata"))
-
-    def _store(self, url: str, location: Location) -> tuple[Any, str]:
-        """Return the store of a location and the object's key in it."""
-        if self._process != os.getpid():
-            self._reset()
-        prefix, options = options_for(url, self._storage)
-        container, key = "", location.key
-        if location.kind == "http" and options.get("planetary-computer"):
-            _, container, key = azure_container(location)
-        identity = (location.kind, location.root, container, prefix)
-        store = self._stores.get(identity)
-        if store is None:
-            store = self._stores[identity] = open_store(location, options)
-        return store, key
-
-    def _forget_signed(self, wanted: Wanted) -> bool:
-        """Drop a store whose signature may have expired; tell whether it was a signed one."""
-        prefix, options = options_for(wanted.url, self._storage)
-        if not (options.get("planetary-computer") or options.get("earthdata") or "credential_provider" in options):
-            return False
-        for identity in [identity for identity in self._stores if identity[3] == prefix]:
-            self._stores.pop(identity, None)
-        return True
 
     def _limiter(self, host: str) -> Limiter:
         if self._process != os.getpid():
@@ -407,38 +295,11 @@ class Objects:
             limiter = limiters[host] = Limiter(min(self._concurrency, open_connections()))
         return limiter
 
-    def _count(self, location: Location, size: int) -> None:
-        used()
-        self.traffic.requests += 1
-        self.traffic.bytes += size
-        self.traffic.hosts[location.host] = self.traffic.hosts.get(location.host, 0) + 1
-
     def _error(self, url: str, expected: str, failure: Failure, *, attempts: int = 1) -> ObjectError:
         tried = f" after {attempts} attempts" if attempts > 1 else ""
         error = failure.error(f"{url}: expected {expected}, got {failure.detail}{tried}")
         error.attempts = attempts
         return error
-
-
-@functools.cache
-def _curl_http() -> type[Any] | None:
-    """Give the client on libcurl; None where the extra `fast` is not installed."""
-    try:
-        return importlib.import_module("rasteret_refs.objects.curl").CurlHttp  # type: ignore[no-any-return]
-    except ImportError:
-        return None
-
-
-def _seconds(options: Mapping[str, Any]) -> float:
-    """Give the limit for a whole exchange."""
-    return float(options.get("timeout", _SECONDS))
-
-
-def _full_url(location: Location) -> str:
-    """Put an http location together again, escaped."""
-    root, mark, query = location.root.partition("?")
-    key = quote(location.key, safe="/!$&'()*+,;=:@~")
-    return f"{root.rstrip('/')}/{key}{mark}{query}" if key else location.root
 
 
 def _backoff(attempt: int) -> float:

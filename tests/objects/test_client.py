@@ -282,7 +282,7 @@ def test_one_client_serves_several_event_loops_and_survives_pickling(server):
 def _child(transport, objects, url, queue):
     """Read in a child: `transport` comes first, for what is unpickled after it."""
     data = bytes(fetch(objects, url, 0, 4).data)
-    queue.put((transport.name, objects._curl is not None, data))
+    queue.put((transport.name, objects._ways.curl is not None, data))
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
@@ -325,8 +325,8 @@ def test_all_errors_are_of_one_tree_and_name_the_url(server):
 def test_a_process_that_ends_right_after_a_request_ends_well(server_process, transport, tmp_path):
     (tmp_path / "a.bin").write_bytes(DATA)
     code = (
-        "import asyncio, sys; from rasteret_refs.objects import client;"
-        "client._curl_http = client._curl_http if sys.argv[2] == 'libcurl' else lambda: None;"
+        "import asyncio, sys; from rasteret_refs.objects import client, ways;"
+        "ways._curl_http = ways._curl_http if sys.argv[2] == 'libcurl' else lambda: None;"
         "asyncio.run(client.Objects().fetch(sys.argv[1], 0, 10))"
     )
     command = [sys.executable, "-c", code, f"{server_process.url}a.bin", transport.name]

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from rasteret_refs.errors import ResponseError, UnavailableError
-from rasteret_refs.objects import client
+from rasteret_refs.objects import ways
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.objects.room import Room
 from tests.servers.range_server import serve
@@ -114,7 +114,7 @@ async def go():
         found.append(hashlib.sha256(await objects.read(sys.argv[1])).hexdigest())
     except ObjectError as error:
         found.append([type(error).__name__, str(error), error.attempts, time.monotonic() - began])
-    return found, objects._curl is not None
+    return found, objects._ways.curl is not None
 print(json.dumps(asyncio.run(go())))
 """
 
@@ -244,7 +244,7 @@ def test_hosts_behind_a_proxy_are_not_asked_by_libcurl(server, monkeypatch):
     monkeypatch.setenv("no_proxy", "")
     objects = Objects(retries=0)
     objects.connect(server.url + "a.tif")
-    assert objects._curl is None
+    assert objects._ways.curl is None
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert asyncio.run(Objects(retries=0).fetch(server.url + "a.tif", 0, 9)).size == len(DATA)
 
@@ -307,4 +307,4 @@ def test_bodies_never_share_memory_and_small_ones_hold_no_slab():
     assert [len(piece) for piece in taken] == sizes
     assert all(bytes(piece) == bytes([number]) * len(piece) for number, piece in enumerate(taken))
     assert isinstance(room.take(100).obj, bytearray)
-    assert client._curl_http() is not None
+    assert ways._curl_http() is not None
