@@ -73,8 +73,11 @@ class Handover:
         """Let the threads share all that waits."""
         queue = deque(self._waiting)
         self._waiting, self._bytes = [], 0
-        for _ in range(min(len(queue), workers.cores())):
-            workers.decoders().submit(self._drain, queue)
+        try:
+            for _ in range(min(len(queue), workers.cores())):
+                workers.decoders().submit(self._drain, queue)
+        except RuntimeError as error:  # the interpreter is going down: nobody shall wait for threads that never start
+            _tell([(done, error) for _, done in queue])
 
     def _drain(self, queue: deque[tuple[Part, "asyncio.Future[None]"]]) -> None:
         """Decode what is in the queue, in one thread."""
