@@ -30,7 +30,7 @@ class Limiter:
         Requests at once that are never exceeded.
     """
 
-    __slots__ = ("_active", "_decreased", "_limit", "_most", "_waiting")
+    __slots__ = ("_active", "_decreased", "_limit", "_most", "_waiting", "answered")
 
     def __init__(self, most: int) -> None:
         self._most = float(most)
@@ -38,6 +38,8 @@ class Limiter:
         self._active = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._decreased = 0.0
+        self.answered = 0
+        """Requests that have succeeded."""
 
     @property
     def limit(self) -> float:
@@ -69,6 +71,7 @@ class Limiter:
 
     def succeeded(self) -> None:
         """Grow towards the maximum: by one place for each round of answers."""
+        self.answered += 1
         if self._limit < self._most:
             self._limit = min(self._most, self._limit + 1.0 / self._limit)
 

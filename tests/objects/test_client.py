@@ -20,6 +20,7 @@ from rasteret_refs.errors import (
     UnauthorisedSourceError,
     UnavailableError,
 )
+from rasteret_refs.objects import client
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.tiff.values import ByteRange
 from tests.servers.range_server import serve
@@ -203,6 +204,24 @@ def test_a_lasting_503_is_unavailable_and_says_how_often_it_was_tried(server):
     assert server.stats().requests == 3
 
 
+def test_who_is_refused_while_others_are_answered_is_asked_for_longer(server, monkeypatch):
+    monkeypatch.setattr(client, "_BACKOFF_IN_STORMS", 0.05)
+    server.put("b.tif", DATA)
+    server.fail("status", path="a.tif", status=503, times=4)
+
+    async def both(objects):
+        refused = asyncio.ensure_future(objects.fetch(url_of(server), 0, 1000))
+        while not refused.done():
+            await objects.fetch(url_of(server, "b.tif"), 0, 1000)
+            await asyncio.sleep(0.02)
+        return await refused
+
+    assert bytes(asyncio.run(both(Objects(retries=2))).data) == DATA[:1000]
+    server.fail("status", path="a.tif", status=503)
+    with pytest.raises(UnavailableError, match=r"after 5 attempts"):
+        asyncio.run(both(Objects(retries=2)))
+
+
 def test_retry_after_is_obeyed(server):
     server.fail("status", status=429, retry_after=1.0, times=2)
     began = time.monotonic()
@@ -275,8 +294,8 @@ def test_at_most_so_many_requests_are_in_flight():
 
 def test_one_client_serves_several_event_loops_and_survives_pickling(server):
     objects = Objects(concurrency=3)
-    for client in (objects, objects, pickle.loads(pickle.dumps(objects))):  # noqa: S301 - our own
-        assert bytes(fetch(client, url_of(server), 0, 4).data) == DATA[:4]
+    for one in (objects, objects, pickle.loads(pickle.dumps(objects))):  # noqa: S301 - our own
+        assert bytes(fetch(one, url_of(server), 0, 4).data) == DATA[:4]
 
 
 def _child(transport, objects, url, queue):
