@@ -13,10 +13,10 @@ from rasteret_refs_codecs.base import CodecError
 needs_igzip = pytest.mark.skipif(inflate._igzip is None, reason="this imagecodecs has no igzip")
 
 
-def _result(data: bytes, size: int) -> tuple[str, object]:
+def _result(data: bytes, size: int, whole: int | None = None) -> tuple[str, object]:
     out = np.zeros(size, np.uint8)
     try:
-        return "decoded", bytes(inflate._inflate(np.frombuffer(data, np.uint8), out, size))
+        return "decoded", bytes(inflate._inflate(np.frombuffer(data, np.uint8), out, whole or size))
     except CodecError as error:
         return "refused", str(error)
 
@@ -59,3 +59,36 @@ def test_a_wrong_check_sum_is_refused_although_igzip_does_not_look_at_it() -> No
     data = zlib.compress(pixels.tobytes())[:-4] + bytes(4)
     assert imagecodecs.isal_decode(data) == pixels.tobytes()
     assert _result(data, pixels.size)[0] == "refused"
+
+
+@needs_igzip
+def test_no_beginning_of_a_stream_tells_igzip_from_zlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(20261123)  # noqa: S311 - no secret
+    asked = [(data, chance.randrange(1, size + 1), size + 8) for data, size in _streams(3000)]
+    fast = [_full(_result(*one), one[1]) for one in asked]
+    monkeypatch.setattr(inflate, "_igzip", None)
+    monkeypatch.setattr(inflate, "stoppable_zlib", zlib)
+    assert fast == [_full(_result(*one), one[1]) for one in asked]
+    assert None in fast
+
+
+def _full(result: tuple[str, object], size: int) -> object:
+    """Give what was decoded, None where it was refused or came short: the libraries give up at different bytes."""
+    kind, found = result
+    return found if kind == "decoded" and isinstance(found, bytes) and len(found) == size else None
+
+
+@needs_igzip
+@pytest.mark.parametrize("strategy", [zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE, zlib.Z_FIXED])
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_igzip_fills_memory_to_its_last_byte_before_it_says_that_the_stream_goes_on(level: int, strategy: int) -> None:
+    chance = np.random.default_rng(level * 10 + strategy)
+    runs = [np.repeat(chance.integers(0, 256, 40, np.uint8), chance.integers(1, 300, 40)) for _ in range(2)]
+    pixels = np.concatenate([runs[0], chance.integers(0, 4, 3000, np.uint8), runs[1], runs[0]]).tobytes()
+    stream = zlib.compressobj(level, strategy=strategy)
+    data = np.frombuffer(stream.compress(pixels) + stream.flush(), np.uint8)
+    for size in range(1, len(pixels), 7):
+        for filled in (0, 255):  # whatever igzip leaves out shows in one of them
+            out = np.full(size, filled, np.uint8)
+            assert inflate._igzip_overflows(data, out)
+            assert out.tobytes() == pixels[:size]
