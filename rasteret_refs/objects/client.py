@@ -28,7 +28,7 @@ _RETRIES_OF_STRANGERS = 2
 """Where no server is, of a host that has never answered: most likely its name is wrong, or the machine is offline."""
 _MORE_IN_STORMS = 2
 """Times as many attempts after 429 and 503, while the host answers others: where it refuses 30 %, one request in 4,600
-would be given up otherwise."""
+(0.3⁷, if each is refused by chance) would be given up otherwise."""
 _BACKOFF_IN_STORMS = 2.0
 """Seconds between the further ones."""
 _BACKOFF = 0.2
