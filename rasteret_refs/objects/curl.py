@@ -35,6 +35,12 @@ _MOST_REDIRECTIONS = 10
 _UNVERIFIED = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT, pycurl.E_SSL_CACERT_BADFILE})
 """The server's certificate does not verify, or there are none to verify it by: the same request fails again."""
 _HEADERS = {name.encode(): name for name in HEADERS}
+_ROUND_SECONDS = 0.001
+"""A round of the event loop reads answers for so long, then hands the finished ones on, then goes on reading.
+
+libcurl reads a large body to its end while more of it comes: a round over all sockets read all bodies, and the threads
+that decode them waited for the last one.
+"""
 _NAME_SECONDS = 60.0
 """How long a host's addresses are taken as known."""
 
@@ -100,6 +106,7 @@ class _Engine:
         multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         multi.setopt(pycurl.M_MAXCONNECTS, min(_IDLE_CONNECTIONS, open_connections()))
         self._timer: asyncio.Handle | None = None
+        self._round_ends: float | None = None
         self._reading: set[int] = set()
         self._writing: set[int] = set()
         self._names: dict[tuple[str, int], asyncio.Future[str | None]] = {}
@@ -183,13 +190,13 @@ class _Engine:
         wants_out = what in {pycurl.POLL_OUT, pycurl.POLL_INOUT}
         if wants_in and descriptor not in self._reading:
             self._reading.add(descriptor)
-            loop.add_reader(descriptor, self._act, descriptor, pycurl.CSELECT_IN)
+            loop.add_reader(descriptor, self._on_ready, descriptor, pycurl.CSELECT_IN)
         elif not wants_in and descriptor in self._reading:
             self._reading.discard(descriptor)
             loop.remove_reader(descriptor)
         if wants_out and descriptor not in self._writing:
             self._writing.add(descriptor)
-            loop.add_writer(descriptor, self._act, descriptor, pycurl.CSELECT_OUT)
+            loop.add_writer(descriptor, self._on_ready, descriptor, pycurl.CSELECT_OUT)
         elif not wants_out and descriptor in self._writing:
             self._writing.discard(descriptor)
             loop.remove_writer(descriptor)
@@ -203,6 +210,19 @@ class _Engine:
             self._timer = self._loop.call_soon(self._act, pycurl.SOCKET_TIMEOUT, 0)
         elif milliseconds > 0:
             self._timer = self._loop.call_later(milliseconds / 1000, self._act, pycurl.SOCKET_TIMEOUT, 0)
+
+    def _on_ready(self, descriptor: int, events: int) -> None:
+        """Let libcurl read or write, unless this round of the loop is over: then the next one tells again."""
+        now = self._loop.time()
+        if self._round_ends is None:
+            self._round_ends = now + _ROUND_SECONDS
+            self._loop.call_soon(self._end_round)  # behind those who wait for what has been finished until then
+        elif now > self._round_ends:
+            return
+        self._act(descriptor, events)
+
+    def _end_round(self) -> None:
+        self._round_ends = None
 
     def _act(self, descriptor: int, events: int) -> None:
         """Tell libcurl what has happened, and hand on what is finished."""

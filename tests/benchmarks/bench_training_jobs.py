@@ -17,6 +17,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import Resampling
 
 from tests.benchmarks.bench_read_data import pixels
+from tests.benchmarks.peers.warm import settle
 from tests.ml.scenes import AssetSpec, SceneSpec, write_scenes
 
 BANDS = ("red", "green", "blue", "nir")
@@ -175,6 +176,7 @@ def measure(job: dict) -> dict:
     shape = SHAPES[job["name"]]
     make = our_dataset if job["who"] == "ours" else torchgeo_dataset
     make_environment()
+    settle()
     begin = time.perf_counter()
     dataset = make(job, shape)
     opening = time.perf_counter() - begin

@@ -308,3 +308,37 @@ def test_bodies_never_share_memory_and_small_ones_hold_no_slab():
     assert all(bytes(piece) == bytes([number]) * len(piece) for number, piece in enumerate(taken))
     assert isinstance(room.take(100).obj, bytearray)
     assert ways._curl_http() is not None
+
+
+def test_answers_that_are_finished_are_handed_on_before_all_others_are_read(monkeypatch):
+    from rasteret_refs.objects import curl
+
+    pairs, happened, all_read = [socket.socketpair() for _ in range(6)], [], asyncio.Event()
+    number_of = {ours.fileno(): number for number, (ours, _) in enumerate(pairs)}
+
+    def act(engine, descriptor, events):
+        time.sleep(2 * curl._ROUND_SECONDS)  # a large body
+        number = number_of[descriptor]
+        pairs[number][0].recv(1)
+        happened.append(("read", number))
+        if sum(what == "read" for what, _ in happened) == len(pairs):
+            all_read.set()
+        asyncio.get_running_loop().call_soon(happened.append, ("handed on", number))
+
+    async def go():
+        loop = asyncio.get_running_loop()
+        engine = curl._Engine(loop)
+        monkeypatch.setattr(curl._Engine, "_act", act)
+        for ours, theirs in pairs:
+            engine._watch(curl.pycurl.POLL_IN, ours.fileno(), None, None)
+            theirs.send(b"x")
+        await all_read.wait()
+        await asyncio.sleep(0)
+        engine.close()
+
+    asyncio.run(asyncio.wait_for(go(), 10))
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
+    assert [what for what, _ in happened] == ["read", "handed on"] * 6
+    assert sorted(number for what, number in happened if what == "read") == list(range(6))

@@ -1,8 +1,15 @@
-"""Imports what reads import at their first use: the clock runs from "imports done", for every peer."""
+"""What comes before the clock runs, for every peer: imports, and the memory that a virtual machine lacks."""
+
+import numpy as np
+
+
+def settle() -> None:
+    """Touch memory and give it back: on a virtual machine the host must find it first, which is no peer's doing."""
+    np.ones(512 * 1024 * 1024, np.uint8)
 
 
 def up():
-    """Import."""
+    """Import what reads import at their first use."""
     import aiohttp  # noqa: F401
     import dask.array  # noqa: F401
     import fsspec.implementations.http
