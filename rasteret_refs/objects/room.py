@@ -34,7 +34,7 @@ class Room:
 
     def take(self, nbytes: int) -> memoryview:
         """Give writable bytes. Small ones stand alone: they may be kept for long, and would keep their slab."""
-        if not _LEAST <= nbytes <= _SLAB // 4:
+        if not _LEAST <= nbytes <= _SLAB // 2:
             return memoryview(bytearray(nbytes)) if nbytes < _LEAST else memoryview(huge(nbytes))
         if self._used + nbytes > len(self._slab):
             self._slab, self._used = huge(_SLAB), 0
