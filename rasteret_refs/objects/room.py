@@ -10,6 +10,8 @@ import numpy.typing as npt
 HUGE_PAGE = 2 * 1024 * 1024
 """Bytes of a huge page on x86-64 and on ARM with pages of 4 KB."""
 _SLAB = 4 * HUGE_PAGE
+_MOST = _SLAB // 2
+"""Bytes: a larger body would leave most of a slab empty."""
 _LEAST = 48 * 1024
 """Bytes: headers, of which builds keep parts, are smaller, and would keep their slab."""
 _ALIGNED = 64
@@ -34,7 +36,7 @@ class Room:
 
     def take(self, nbytes: int) -> memoryview:
         """Give writable bytes. Small ones stand alone: they may be kept for long, and would keep their slab."""
-        if not _LEAST <= nbytes <= _SLAB // 2:
+        if not _LEAST <= nbytes <= _MOST:
             return memoryview(bytearray(nbytes)) if nbytes < _LEAST else memoryview(huge(nbytes))
         if self._used + nbytes > len(self._slab):
             self._slab, self._used = huge(_SLAB), 0

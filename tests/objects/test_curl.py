@@ -310,7 +310,9 @@ def test_bodies_never_share_memory_and_small_ones_hold_no_slab():
     assert ways._curl_http() is not None
 
 
-def test_answers_that_are_finished_are_handed_on_before_all_others_are_read(monkeypatch):
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_answers_that_are_finished_are_handed_on_before_all_others_are_read(monkeypatch, loop):
+    new_loop = pytest.importorskip(loop, reason="the extra `fast` is not installed").new_event_loop
     from rasteret_refs.objects import curl
 
     pairs, happened, all_read = [socket.socketpair() for _ in range(6)], [], asyncio.Event()
@@ -336,7 +338,8 @@ def test_answers_that_are_finished_are_handed_on_before_all_others_are_read(monk
         await asyncio.sleep(0)
         engine.close()
 
-    asyncio.run(asyncio.wait_for(go(), 10))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(asyncio.wait_for(go(), 10))
     for ours, theirs in pairs:
         ours.close()
         theirs.close()
