@@ -110,32 +110,37 @@ class Mosaic:
     """One output that layers fill."""
 
     out: npt.NDArray[Any]
-    """(bands, rows, columns); filled in place."""
+    """(bands, rows, columns); filled in place. Its first layer reads straight into it."""
     fill: Any
     layers: Iterable[Layer]
     by_value: bool = True
     """A pixel that equals `fill` counts as not filled, whoever put it there: `rasterio.merge` does so."""
-    filled: npt.NDArray[np.bool_] = field(init=False)
-    """Of the shape of `out`."""
+    _filled: npt.NDArray[np.bool_] | None = field(init=False, default=None)
+    """None before the first layer: fresh memory is slow to write to, and requests would wait for it."""
 
-    def __post_init__(self) -> None:
-        """Begin with nothing filled."""
-        self.out[...] = self.fill
-        self.filled = np.zeros(self.out.shape, bool)
+    @property
+    def filled(self) -> npt.NDArray[np.bool_]:
+        """Which pixels a layer has filled; of the shape of `out`, not to be written to."""
+        return np.broadcast_to(np.False_, self.out.shape) if self._filled is None else self._filled
+
+    def finish(self) -> None:
+        """Fill the output, where there was no layer at all."""
+        if self._filled is None:
+            self.out[...] = self.fill
 
     def take(self, layer: Layer, pixels: npt.NDArray[Any]) -> None:
         """Use a layer's pixels where nothing is yet."""
         valid = layer.valid(pixels)
-        if pixels is self.out:
+        if self._filled is None:
             if not valid.all():
                 np.copyto(self.out, self.fill, where=~valid, casting="unsafe")
-            self.filled |= valid
+            self._filled = np.broadcast_to(valid, self.out.shape)
         else:
-            wanted = valid & ~self.filled
+            wanted = valid & ~self._filled
             np.copyto(self.out, pixels, where=wanted, casting="unsafe")
-            self.filled |= wanted
+            self._filled = self._filled | wanted
         if self.by_value:
-            self.filled = ~_is_fill(self.out, self.fill)
+            self._filled = ~_is_fill(self.out, self.fill)
 
 
 def _is_fill(pixels: npt.NDArray[Any], fill: Any) -> npt.NDArray[np.bool_]:
@@ -162,6 +167,7 @@ def fill(mosaics: Sequence[Mosaic]) -> Reads[None]:
         for mosaic, layers in open_:
             layer = next(layers, None)
             if layer is None:
+                mosaic.finish()
                 continue
             pixels = mosaic.out if first else np.empty_like(mosaic.out)
             windows += layer.windows(pixels)

@@ -72,7 +72,7 @@ class Warp:
             (Warp(mask, at, place, fill=0, resampling="nearest"), rule, np.zeros(self._shape, mask.dtype))
             for mask, at, rule in masks
         ]
-        self._valid: npt.NDArray[np.bool_] = np.zeros(self._shape, bool)
+        self._valid: npt.NDArray[np.bool_] = np.broadcast_to(np.False_, self._shape)
         self._surrounded = False  # whether the image goes on around all of the place
 
     @property
@@ -135,7 +135,7 @@ class Warp:
         elif self.images.alpha[int(self.images.code[self.row])]:
             mask = np.where(pixels[-1:] == 0, np.uint8(0), mask)
         if self._surrounded and mask.all():
-            self._valid[...] = True
+            self._valid = np.broadcast_to(np.True_, self._shape)
         else:
             self._valid = onto(mask, own, wanted, resampling="nearest", nodata=None, fill=0) != 0
 
