@@ -1,8 +1,10 @@
 """Memory that is quick to fill for the first time: in huge pages, where the system has them.
 
 Each small page of fresh memory stops the thread that touches it first, for 1.5 µs: 13 MB of tiles cost 5 ms, in huge
-pages 0.6.
+pages 0.6. On a virtual machine whose host must find it as well, a megabyte may take 3 ms.
 """
+
+import weakref
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,8 @@ _MOST = _SLAB // 2
 _LEAST = 48 * 1024
 """Bytes: headers, of which builds keep parts, are smaller, and would keep their slab."""
 _ALIGNED = 64
+_SPARE = 4
+"""Slabs kept for bodies to come, at most."""
 
 
 def huge(nbytes: int) -> npt.NDArray[np.uint8]:
@@ -25,21 +29,33 @@ def huge(nbytes: int) -> npt.NDArray[np.uint8]:
 
 
 class Room:
-    """Memory for bodies of answers, cut from slabs; a slab is given back when the last body in it is.
+    """Memory for bodies of answers, cut from slabs; a slab is used again when the last body in it is gone.
 
-    For one thread.
+    For one thread; the last of a slab's bodies may go in any.
     """
 
     def __init__(self) -> None:
-        self._slab = np.empty(0, dtype=np.uint8)
+        self._slab = memoryview(b"")
         self._used = 0
+        self._spare: list[npt.NDArray[np.uint8]] = []
 
     def take(self, nbytes: int) -> memoryview:
         """Give writable bytes. Small ones stand alone: they may be kept for long, and would keep their slab."""
         if not _LEAST <= nbytes <= _MOST:
             return memoryview(bytearray(nbytes)) if nbytes < _LEAST else memoryview(huge(nbytes))
         if self._used + nbytes > len(self._slab):
-            self._slab, self._used = huge(_SLAB), 0
+            self._slab, self._used = self._next_slab(), 0
         taken = self._slab[self._used : self._used + nbytes]
         self._used += -(-nbytes // _ALIGNED) * _ALIGNED
-        return memoryview(taken)
+        return taken
+
+    def _next_slab(self) -> memoryview:
+        """Give a slab that nobody holds a part of."""
+        memory = self._spare.pop() if self._spare else huge(_SLAB)
+        part = memory[:]  # parts of a memoryview refer to this array, parts of an array would to the memory itself
+        weakref.finalize(part, self._keep, memory).atexit = False
+        return memoryview(part)
+
+    def _keep(self, memory: npt.NDArray[np.uint8]) -> None:
+        if len(self._spare) < _SPARE:
+            self._spare.append(memory)
