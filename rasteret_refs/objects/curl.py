@@ -64,10 +64,13 @@ class CurlHttp:
         transfer = _Transfer(url, start, stop, headers=headers, seconds=seconds, room=engine.room)
         if pinned is not None:
             transfer.handle.setopt(pycurl.RESOLVE, [pinned])
-        code, text = await engine.perform(transfer)
-        if code == pycurl.E_COULDNT_CONNECT:
-            engine.forget(name, port)  # it may have moved
-        return transfer.answer(code, text)
+        try:
+            code, text = await engine.perform(transfer)
+            if code == pycurl.E_COULDNT_CONNECT:
+                engine.forget(name, port)  # it may have moved
+            return transfer.answer(code, text)
+        finally:
+            del transfer.handle  # it refers to the transfer, whose body would wait for the garbage collector
 
     async def _engine(self) -> "_Engine":
         loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """HTTP through libcurl: certificates, redirections, names, proxies, forks, and what is left open."""
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -327,6 +329,26 @@ def test_room_is_used_again_but_never_while_somebody_holds_a_part_of_it():
     marked.clear()
     again = [room.take(size) for _ in range(6)]
     assert {np.frombuffer(piece, np.uint8).ctypes.data for piece in again} <= places
+
+
+def test_a_body_goes_with_its_last_reader_and_waits_for_no_garbage_collector(server):
+    size = 5_000_000  # its memory is its own
+    server.put("large.tif", bytes(size))
+
+    async def go():
+        objects = Objects()
+        answer = await objects.fetch(server.url + "large.tif", 0, size)
+        body = weakref.ref(answer.data.obj)
+        assert len(answer.data) == size
+        assert body() is not None
+        del answer
+        return body()
+
+    gc.disable()
+    try:
+        assert asyncio.run(go()) is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
