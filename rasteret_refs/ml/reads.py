@@ -23,10 +23,6 @@ type Requests[Result] = Generator[list[tuple["WorkerReader", Window]], Sequence[
 """The same for windows of any collections: reads of many callers can share a batch."""
 
 
-SENT = 0.01
-"""Seconds after which a batch's requests are under way, and Python's lock is free for other work."""
-
-
 class WorkerReader:
     """A reader for datasets that DataLoader workers share: each process has its own, opened when it is first used.
 
@@ -134,19 +130,17 @@ def _read(wanted: Sequence[tuple[WorkerReader, Window]]) -> list[Pixels]:
 
 
 async def _gather(jobs: Sequence[tuple[Reader, list[Window]]]) -> list[list[Pixels]]:
-    reading = asyncio.gather(*(reader.read_many_async(windows) for reader, windows in jobs))
-    if _preparations:
-        await asyncio.wait([reading], timeout=SENT)
-        while _preparations:
-            work = _preparations.pop()
-            for _ in range(workers.cores()):
-                workers.decoders().submit(work)
-    return list(await reading)
+    return list(await asyncio.gather(*(reader.read_many_async(windows, _prepare) for reader, windows in jobs)))
 
 
 def meanwhile(work: Callable[[], Any]) -> None:
-    """Do work in each decoding thread once the next batch's requests are under way: these wait, the threads do not."""
+    """Do work in a warping thread once the next batch's requests are under way: they shall not wait for it."""
     _preparations.append(work)
+
+
+def _prepare() -> None:
+    while _preparations:
+        workers.warpers().submit(_preparations.pop())
 
 
 _preparations: list[Callable[[], Any]] = []

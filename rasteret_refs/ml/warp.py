@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages
 from rasteret_refs.ml.pieces import Place, lines_of
 from rasteret_refs.ml.reads import meanwhile
+from rasteret_refs.ml.warp_queue import WarpTask, submit
 from rasteret_refs.read.lines import window_of
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.overlap import transformer
@@ -73,6 +75,7 @@ class Warp:
             for mask, at, rule in masks
         ]
         self._valid: npt.NDArray[np.bool_] = np.broadcast_to(np.False_, self._shape)
+        self._warped: Future[None] | None = None
         self._surrounded = False  # whether the image goes on around all of the place
 
     @property
@@ -125,19 +128,34 @@ class Warp:
     def _warp(
         self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8], own: Grid, wanted: Grid, out: npt.NDArray[Any]
     ) -> None:
+        """Have the image warped, now that its pixels are there; `valid` waits for it."""
         nodata = self.images.nodata[self.row]
-        empty = nodata if self._may_meet(nodata, pixels) else None
-        warped = onto(pixels, own, wanted, resampling=self.resampling, nodata=empty, fill=self.fill)
-        np.copyto(out, warped, casting="unsafe")
+
+        def then(warped: npt.NDArray[Any]) -> None:
+            np.copyto(out, warped, casting="unsafe")
+            self._valid = self._reached(pixels, mask, own, wanted)
+
+        self._warped = submit(
+            WarpTask(
+                pixels=pixels, source=own, wanted=wanted, resampling=self.resampling,
+                nodata=nodata if self._may_meet(nodata, pixels) else None, fill=self.fill, then=then,
+            )
+        )  # fmt: skip
+
+    def _reached(
+        self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8], own: Grid, wanted: Grid
+    ) -> npt.NDArray[np.bool_]:
+        """Where the image has data on the place, by nearest neighbour."""
+        nodata = self.images.nodata[self.row]
         if nodata is not None:
             hidden = np.isnan(pixels) if nodata != nodata else pixels == nodata  # noqa: PLR0124 - only NaN differs
             mask = np.where(hidden.all(axis=0, keepdims=True), np.uint8(0), mask)
         elif self.images.alpha[int(self.images.code[self.row])]:
             mask = np.where(pixels[-1:] == 0, np.uint8(0), mask)
         if self._surrounded and mask.all():
-            self._valid = np.broadcast_to(np.True_, self._shape)
-        else:
-            self._valid = onto(mask, own, wanted, resampling="nearest", nodata=None, fill=0) != 0
+            return np.broadcast_to(np.True_, self._shape)
+        reached: npt.NDArray[np.bool_] = onto(mask, own, wanted, resampling="nearest", nodata=None, fill=0) != 0
+        return reached
 
     def _may_meet(self, nodata: Any, pixels: npt.NDArray[Any]) -> bool:
         """Whether nodata takes part in a warp: GDAL takes half as long again where it must look out for it."""
@@ -145,10 +163,23 @@ class Warp:
             return True
         return bool(pixels.min() <= nodata <= pixels.max())
 
+    def wait(self) -> None:
+        """Wait until the image is warped."""
+        if self._warped is not None:
+            self._warped.result()
+
     def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Where the image reaches, and has data."""
+        """Where the image reaches, and has data; after the reads, and when the warp is done.
+
+        Raises
+        ------
+        QueryError
+            GDAL finds no way from the image's CRS to the place's.
+        """
+        self.wait()
         valid = self._valid
-        for _, rule, pixels in self._hiding:
+        for warp, rule, pixels in self._hiding:
+            warp.wait()
             valid = valid & ~rule.hidden(pixels)
         if self.images.nodata[self.row] is None:
             return valid
@@ -171,7 +202,7 @@ _prepared: set[tuple[str, str]] = set()
 
 
 def _prepare(own: Grid, wanted: Grid, resampling: str) -> None:
-    """Let GDAL find its way between two CRSs in each decoding thread, beside the first requests: once, some 50 ms."""
+    """Let GDAL find its way between two CRSs while the first requests are under way: once, some 20 ms."""
     pair = own.crs.srs, wanted.crs.srs
     if pair not in _prepared:
         _prepared.add(pair)

@@ -160,6 +160,7 @@ def onto(
         return _in_halves(pixels, source, wanted, fill=fill, options=options)
     with needed("warping pixels onto another grid"):
         from rasterio import Env, band
+        from rasterio._err import CPLE_BaseError  # GDAL's errors that rasterio does not translate
         from rasterio.errors import RasterioError
         from rasterio.warp import Resampling, reproject
 
@@ -184,7 +185,7 @@ def onto(
                 **options,
             )
             warped: npt.NDArray[Any] = found.read()
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         raise QueryError(f"expected a way from {source.crs.name} to {wanted.crs.name}, found {error}") from error
     return warped.reshape(*pixels.shape[:-2], wanted.height, wanted.width)
 

@@ -1,4 +1,4 @@
-"""The process's own event loop and decoding threads: started on first use, and anew in a forked child."""
+"""The process's own event loop and its threads: started on first use, and anew in a forked child."""
 
 import asyncio
 import os
@@ -16,6 +16,7 @@ _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _decoders: ThreadPoolExecutor | None = None
 _loaders: ThreadPoolExecutor | None = None
+_warpers: ThreadPoolExecutor | None = None
 
 
 def cores() -> int:
@@ -39,6 +40,15 @@ def loaders() -> ThreadPoolExecutor:
         if _loaders is None:
             _loaders = ThreadPoolExecutor(max_workers=16, thread_name_prefix="rasteret-refs-load")
         return _loaders
+
+
+def warpers() -> ThreadPoolExecutor:
+    """Give the threads that warp: as many as are asked to at once, for each of them is slow to begin."""
+    global _warpers  # noqa: PLW0603 - one pool a process
+    with _lock:
+        if _warpers is None:
+            _warpers = ThreadPoolExecutor(max_workers=cores(), thread_name_prefix="rasteret-refs-warp")
+        return _warpers
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -70,9 +80,9 @@ def run[T](work: Coroutine[Any, Any, T]) -> T:
 
 def _forget_after_fork() -> None:
     """Threads do not survive a fork; nor may a lock that one of them held."""
-    global _lock, _loop, _decoders, _loaders  # noqa: PLW0603 - the child starts afresh
+    global _lock, _loop, _decoders, _loaders, _warpers  # noqa: PLW0603 - the child starts afresh
     _lock = threading.Lock()
-    _loop = _decoders = _loaders = None
+    _loop = _decoders = _loaders = _warpers = None
 
 
 if hasattr(os, "register_at_fork"):
