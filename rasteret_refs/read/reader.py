@@ -30,7 +30,7 @@ REQUESTS_IN_FLIGHT = 512
 more waits less at once than after others: chips over 200 scenes, of two requests each, take one round trip, not two."""
 
 _STARTED_AT_ONCE = 8
-_SENT = 0.002
+_SENT = 0.004
 """Seconds after which the first requests have left."""
 
 BYTES_IN_FLIGHT = 256 * 1024 * 1024
