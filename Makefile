@@ -28,7 +28,7 @@ test-ml: .venv-ml/.installed ## what needs torch and torchgeo themselves, in an 
 	.venv-ml/bin/python -m pytest -q -W default tests/notebooks -k 03_
 
 .venv-ml/.installed: pyproject.toml .ci/make-venv .ci/find-python
-	python=$$(.ci/find-python) && .ci/make-venv .venv-ml "$$python" -e ".[ml]" \
+	python=$$(.ci/find-python) && .ci/make-venv .venv-ml "$$python" -e ".[ml,fast]" \
 	  hypothesis jupyter nbclient ipykernel matplotlib psutil pytest pytest-asyncio pytest-timeout tifffile
 	touch $@
 

@@ -3,16 +3,20 @@
 import asyncio
 import gc
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rasteret_refs.ml.warp_queue import begin_expected
 from rasteret_refs.read import workers
 from rasteret_refs.read.cache import TileCache
 from rasteret_refs.read.manifests import Manifests
 from rasteret_refs.read.reader import Reader, Window
+
+_SENT = 0.02
+"""Seconds after which most requests of a batch have left: other work would keep them waiting."""
 
 type Pixels = npt.NDArray[Any]
 
@@ -130,17 +134,5 @@ def _read(wanted: Sequence[tuple[WorkerReader, Window]]) -> list[Pixels]:
 
 
 async def _gather(jobs: Sequence[tuple[Reader, list[Window]]]) -> list[list[Pixels]]:
-    return list(await asyncio.gather(*(reader.read_many_async(windows, _prepare) for reader, windows in jobs)))
-
-
-def meanwhile(work: Callable[[], Any]) -> None:
-    """Do work in a warping thread once the next batch's requests are under way: they shall not wait for it."""
-    _preparations.append(work)
-
-
-def _prepare() -> None:
-    while _preparations:
-        workers.warpers().submit(_preparations.pop())
-
-
-_preparations: list[Callable[[], Any]] = []
+    asyncio.get_running_loop().call_later(_SENT, begin_expected)
+    return list(await asyncio.gather(*(reader.read_many_async(windows) for reader, windows in jobs)))

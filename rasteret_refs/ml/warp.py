@@ -14,8 +14,7 @@ import pyproj
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages
 from rasteret_refs.ml.pieces import Place, lines_of
-from rasteret_refs.ml.reads import meanwhile
-from rasteret_refs.ml.warp_queue import WarpTask, submit
+from rasteret_refs.ml.warp_queue import WarpTask, expect, submit
 from rasteret_refs.read.lines import window_of
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.overlap import transformer
@@ -104,7 +103,7 @@ class Warp:
         number, index = int(self.images.code[self.row]), int(self.images.index[self.row])
         array, internal = self.images.arrays[number], self.images.masks[number]
         own, wanted = self._grids(top, left, height, width)
-        _prepare(own, wanted, self.resampling)
+        expect(own, wanted)
         lines = lines_of(self.images, self.row, (top, left), (height, width))
         pixels = np.empty((out.shape[0], height, width), array.dtype)
         mask = np.full((1, height, width), 255, np.uint8)
@@ -196,18 +195,6 @@ def _followed(window: Window, countdown: Countdown) -> Window:
         countdown.arrived()
 
     return replace(window, then=then)
-
-
-_prepared: set[tuple[str, str]] = set()
-
-
-def _prepare(own: Grid, wanted: Grid, resampling: str) -> None:
-    """Let GDAL find its way between two CRSs while the first requests are under way: once, some 20 ms."""
-    pair = own.crs.srs, wanted.crs.srs
-    if pair not in _prepared:
-        _prepared.add(pair)
-        pixels, small = np.ones((1, 2, 2), np.uint8), [replace(grid, height=2, width=2) for grid in (own, wanted)]
-        meanwhile(lambda: onto(pixels, *small, resampling=resampling, nodata=0, fill=0))
 
 
 def _system(crs: Any) -> pyproj.CRS:

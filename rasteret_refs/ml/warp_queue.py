@@ -1,8 +1,8 @@
 """Warps of a batch, beside its decoding: in as few threads as keep up, and those between the same grids together.
 
-GDAL and PROJ take 20 ms to begin in a thread and hold Python's lock for most of it: one thread a core kept the first
-answers waiting, on 16 cores for 100 ms. And of the 4 ms that a chip's warp takes, 2.5 are the same for any number of
-bands.
+GDAL and PROJ take 40 ms of processor time to begin in a thread (`gdal_threads`): one thread does while the answers are
+still to come, and others only where much waits. And of the 4 ms that a chip's warp takes, 2.5 are the same for any
+number of bands.
 """
 
 import os
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.read import workers
+from rasteret_refs.read.gdal_threads import begin
 from rasteret_refs.read.resample import onto
 from rasteret_refs.read.target import Grid
 
@@ -68,6 +69,21 @@ class WarpQueue:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[WarpTask, Future[None]]] = deque()
         self._threads = 0
+        self._expected: tuple[Grid, Grid] | None = None
+        self._begun = False
+
+    def expect(self, source: Grid, wanted: Grid) -> None:
+        """Tell that pixels will come that are to be warped."""
+        self._expected = source, wanted
+
+    def begin(self) -> None:
+        """Let a thread begin, where warps are expected and none has come yet."""
+        with self._lock:
+            if self._begun or self._expected is None:
+                return
+            self._begun = True
+            source, wanted = self._expected
+        workers.warpers().submit(begin, source.crs, wanted.crs)
 
     def add(self, task: WarpTask) -> "Future[None]":
         """Have a warp done.
@@ -79,6 +95,7 @@ class WarpQueue:
         """
         done: Future[None] = Future()
         with self._lock:
+            self._begun = True
             self._waiting.append((task, done))
             if self._threads == workers.cores() or len(self._waiting) <= self._threads * _LONG:
                 return done
@@ -135,6 +152,16 @@ _queue = WarpQueue()
 def submit(task: WarpTask) -> "Future[None]":
     """Have a warp done by this process's threads; see `WarpQueue.add`."""
     return _queue.add(task)
+
+
+def expect(source: Grid, wanted: Grid) -> None:
+    """Tell that the batch that is planned will need warps; see `WarpQueue.expect`."""
+    _queue.expect(source, wanted)
+
+
+def begin_expected() -> None:
+    """Let a thread begin before there are pixels to warp; see `WarpQueue.begin`."""
+    _queue.begin()
 
 
 def _forget_after_fork() -> None:

@@ -30,8 +30,6 @@ REQUESTS_IN_FLIGHT = 512
 more waits less at once than after others: chips over 200 scenes, of two requests each, take one round trip, not two."""
 
 _STARTED_AT_ONCE = 8
-_SENT = 0.004
-"""Seconds after which the first requests have left."""
 
 BYTES_IN_FLIGHT = 256 * 1024 * 1024
 """Encoded bytes that one batch holds at most: fetched or being fetched, and not yet decoded."""
@@ -201,18 +199,8 @@ class Reader:
         """
         return workers.run(self.read_many_async(windows))
 
-    async def read_many_async(
-        self, windows: Sequence[Window], under_way: Callable[[], None] | None = None
-    ) -> list[npt.NDArray[Any]]:
-        """Do as `read_many` does, on the running event loop.
-
-        Parameters
-        ----------
-        windows
-            What is read.
-        under_way
-            Called when the requests are under way, or none is needed: the time for what would have kept them waiting.
-        """
+    async def read_many_async(self, windows: Sequence[Window]) -> list[npt.NDArray[Any]]:
+        """Do as `read_many` does, on the running event loop."""
         parts, results = [], []
         for window in windows:
             cut = (selection.points if window.points else selection.outer)(window.array, window.key)
@@ -222,17 +210,15 @@ class Reader:
             results.append(out)
             if then is not None and not cut.pieces:
                 then()
-        await self.run_jobs(tiles.gather_jobs(parts), under_way)
+        await self.run_jobs(tiles.gather_jobs(parts))
         return results
 
-    async def run_jobs(self, jobs: Sequence[tiles.Job], under_way: Callable[[], None] | None = None) -> None:
+    async def run_jobs(self, jobs: Sequence[tiles.Job]) -> None:
         """Fetch and decode tiles, and send their pixels to their places."""
         images = any(len(job.array.chunks) > 2 for job in jobs)  # noqa: PLR2004 - others are coordinates, inlined
         keeps = self._keeps(jobs) if images else Habit.ALL
         kept, jobs = self._cached(jobs)
         if not jobs:
-            if under_way is not None:
-                under_way()
             for job, tile in kept:
                 tiles.scatter(job, tile)
                 job.arrived()
@@ -243,9 +229,7 @@ class Reader:
         near += [(job, span) for url in wanted if self.objects.is_local(url) for span, job in wanted[url]]
         near += kept  # last: threads that decode are not kept waiting for what is quickly copied
         plans = tiles.fetches({url: spans for url, spans in wanted.items() if not self.objects.is_local(url)})
-        fetching = [asyncio.ensure_future(self._fetch_all(plans, under_way))] if plans else []
-        if under_way is not None and not plans:
-            under_way()
+        fetching = [asyncio.ensure_future(self._fetch_all(plans))] if plans else []
         await all_done([*self._near(near, keeps=keeps), *fetching])
 
     def _keeps(self, jobs: Sequence[tiles.Job]) -> float:
@@ -312,7 +296,7 @@ class Reader:
             tiles.plan_fetches(group, self.manifests.locate(array, numbers), wanted, inlined)
         return wanted, inlined
 
-    async def _fetch_all(self, plans: Sequence[tiles.TileFetch], under_way: Callable[[], None] | None) -> None:
+    async def _fetch_all(self, plans: Sequence[tiles.TileFetch]) -> None:
         """Fetch what is planned and have it decoded; the first requests leave while the others are still prepared."""
         budget, queue, handover = _Budget(BYTES_IN_FLIGHT), iter(plans), Handover(self._decode_all)
         lanes: list[asyncio.Future[None]] = []
@@ -325,8 +309,6 @@ class Reader:
             for lane in lanes:
                 lane.cancel()
             raise
-        if under_way is not None:
-            asyncio.get_running_loop().call_later(_SENT, under_way)
         await all_done([*lanes, *self._prepared(plans)])
 
     async def _lane(self, queue: Iterator[tiles.TileFetch], budget: _Budget, handover: Handover) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.extras import needed
+from rasteret_refs.read.gdal_threads import begin
 from rasteret_refs.read.overlap import overlap
 from rasteret_refs.read.target import Grid, both, moved_by, same_crs
 from rasteret_refs.read.ways import REACH, Course, Placement
@@ -164,6 +165,7 @@ def onto(
         from rasterio.errors import RasterioError
         from rasterio.warp import Resampling, reproject
 
+    begin(source.crs, wanted.crs)
     bands = pixels.reshape(-1, *pixels.shape[-2:])
     numbers = list(range(1, len(bands) + 1))
     try:
