@@ -50,8 +50,8 @@ class Decoder:
         """Bytes of the decoded chunk."""
         return math.prod(self.chunk_shape) * self.dtype.itemsize
 
-    def decode_into(self, data: Any, out: npt.NDArray[Any], rows: int | None = None) -> None:
-        """Decode a chunk, or its first rows, into `out`.
+    def decode_into(self, data: Any, out: npt.NDArray[Any], rows: int | None = None, *, first: int = 0) -> None:
+        """Decode a chunk, or some of its rows, into `out`.
 
         Parameters
         ----------
@@ -62,22 +62,24 @@ class Decoder:
             be fewer; any strides, so that it may be a window of a larger array.
         rows
             How many rows are needed, at most those of `out`; None for all of `out`'s. Others are left untouched.
+        first
+            The chunk's row that becomes the first one of `out`.
 
         Raises
         ------
         CodecError
             The data do not decode to the chunk, or `out` does not fit.
         """
-        target = self._target(out, rows)
+        target = self._target(out, rows, first)
         encoded = as_bytes(data)
         if self.decompress is not None:
-            self._decode_rows(encoded, target)
+            self._decode_rows(encoded, target, first)
         elif self.image is not None:
-            self._decode_image(encoded, target)
+            self._decode_image(encoded, target, first)
         else:
-            self._decode_plainly(encoded, target)
+            self._decode_plainly(encoded, target, first)
 
-    def _target(self, out: npt.NDArray[Any], rows: int | None) -> npt.NDArray[Any]:
+    def _target(self, out: npt.NDArray[Any], rows: int | None, first: int) -> npt.NDArray[Any]:
         """Return the rows of `out` to fill, as (bands, rows, columns)."""
         wanted = out.shape[-2] if rows is None and out.ndim > 1 else rows
         fits = (
@@ -87,41 +89,42 @@ class Decoder:
             and out.shape[-1] == self.chunk_shape[-1]
             and wanted is not None
             and 1 <= wanted <= out.shape[-2] <= self.chunk_shape[-2]
+            and 0 <= first <= self.chunk_shape[-2] - wanted
         )
         if not fits:
             raise CodecError(
                 f"expected an output of {self.dtype} and shape {self.chunk_shape} (or fewer rows), "
-                f"got {out.dtype}, {out.shape}, rows={rows}"
+                f"got {out.dtype}, {out.shape}, rows={rows}, first={first}"
             )
         target = out[..., :wanted, :]
         return target if target.ndim == 3 else target[None]
 
-    def _decode_rows(self, data: Bytes, target: npt.NDArray[Any]) -> None:
-        """Decompress as many rows as `target` has, and run the row codecs on them."""
+    def _decode_rows(self, data: Bytes, target: npt.NDArray[Any], above: int) -> None:
+        """Decompress down to the last row of `target`, and run the row codecs on the rows that it has."""
         bands, rows, columns = target.shape
+        rows += above
         samples = bands if self.band_first else 1
         first = self.steps[0] if self.steps else None
         row_bytes = first.encoded_row_bytes if first else columns * samples * self.dtype.itemsize
-        direct = first is None and samples == 1 and target.flags.c_contiguous
+        direct = first is None and samples == 1 and not above and target.flags.c_contiguous
         size = rows * row_bytes
         memory = target.reshape(-1).view(np.uint8) if direct else scratch.take(size)
         decoded = self.decompress(data, memory, self.chunk_shape[-2] * row_bytes)  # type: ignore[misc] # not None: see decode_into
         present = rows_present(decoded.size, rows, self.short_rows, row_bytes)
-        if present < rows:
-            target[:, present:] = 0
-        if direct and np.shares_memory(decoded, memory):
+        target[:, max(present - above, 0) :] = 0
+        if present <= above or (direct and np.shares_memory(decoded, memory)):
             return
-        chunky = target[:, :present].transpose(1, 2, 0)
-        run_rows(self.steps, decoded[: present * row_bytes], chunky)
+        chunky = target[:, : present - above].transpose(1, 2, 0)
+        run_rows(self.steps, decoded[above * row_bytes : present * row_bytes], chunky)
 
-    def _decode_image(self, data: Bytes, target: npt.NDArray[Any]) -> None:
+    def _decode_image(self, data: Bytes, target: npt.NDArray[Any], above: int) -> None:
         """Decode an image, whole since such formats do not stop early, and copy the rows wanted."""
         assert self.image is not None  # noqa: S101 - see decode_into
-        pixels = self.image.decode_image(data)[: target.shape[1]]
+        pixels = self.image.decode_image(data)[above : above + target.shape[1]]
         np.copyto(target[:, : len(pixels)], pixels.view(self.dtype).transpose(2, 0, 1))
         target[:, len(pixels) :] = 0
 
-    def _decode_plainly(self, data: Bytes, target: npt.NDArray[Any]) -> None:
+    def _decode_plainly(self, data: Bytes, target: npt.NDArray[Any], above: int) -> None:
         """Decode codec by codec, as Zarr does but within bounds, and copy the rows wanted."""
         decoded: Any = data
         try:
@@ -138,7 +141,7 @@ class Decoder:
         if chunk.size != self.nbytes:
             raise CodecError(f"expected {self.nbytes} decoded bytes, got {chunk.size}")
         whole = chunk.view(self.dtype).reshape((-1, *self.chunk_shape[-2:]))
-        np.copyto(target, whole[:, : target.shape[1]])
+        np.copyto(target, whole[:, above : above + target.shape[1]])
 
     def _most_bytes(self, following: Sequence[Any]) -> int:
         """Say how many bytes a decompressor may give to the codecs that follow it."""

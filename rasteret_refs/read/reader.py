@@ -372,7 +372,7 @@ class Reader:
             job.arrived()
             return
         tile = tiles.kept_tile(job.array)
-        tiles.decode_tile(job, data, tile, rows=None)
+        tiles.decode_tile(job, data, tile)
         tile.flags.writeable = False
         self.cache.put(job.array.path, job.number, tile)
         tiles.scatter(job, tile)

@@ -1,5 +1,6 @@
 """Tiles of a batch: which are fetched together, and how a fetched one reaches its places. No storage, no threads."""
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,13 @@ class Job:
         """Send a part of the tile to `out` as well."""
         self.targets.append(Target(out, piece, drop_axes))
         self.rows = max(self.rows, piece.rows)
+
+    @property
+    def first(self) -> int:
+        """The row that the first target begins with: none above it is needed."""
+        if len(self.array.chunks) < 2 or not all(target.piece.plain for target in self.targets):  # noqa: PLR2004 - rows
+            return 0
+        return min((target.piece.chunk_key[-2].start for target in self.targets), default=0)
 
     def arrived(self) -> None:
         """Tell whoever waits for the pixels."""
@@ -229,12 +237,14 @@ def decodings(jobs: Sequence[Job], buffers: Sequence[Any]) -> list[list[tuple[Jo
 _scratch = threading.local()
 
 
-def _scratch_tile(array: ReferencedArray) -> npt.NDArray[Any]:
-    """Give this thread's buffer in the shape of a chunk: fresh memory costs a page fault every 4 KB."""
+def _scratch_tile(array: ReferencedArray, rows: int) -> npt.NDArray[Any]:
+    """Give this thread's buffer for so many rows of a chunk: fresh memory costs a page fault every 4 KB."""
+    shape = (*array.chunks[:-2], rows, *array.chunks[-1:]) if len(array.chunks) > 1 else array.chunks
+    nbytes = math.prod(shape) * array.dtype.itemsize
     held = getattr(_scratch, "bytes", None)
-    if held is None or held.nbytes < array.chunk_bytes:
-        held = _scratch.bytes = np.empty(array.chunk_bytes, dtype=np.uint8)
-    return held[: array.chunk_bytes].view(array.dtype).reshape(array.chunks)
+    if held is None or held.nbytes < nbytes:
+        held = _scratch.bytes = np.empty(nbytes, dtype=np.uint8)
+    return held[:nbytes].view(array.dtype).reshape(shape)
 
 
 def kept_tile(array: ReferencedArray) -> npt.NDArray[Any]:
@@ -257,17 +267,18 @@ def decode(job: Job, data: Any) -> None:
     """
     place = _sole_place(job)
     if place is not None:
-        decode_tile(job, data, place, rows=None)
+        decode_tile(job, data, place)
         return
-    tile = _scratch_tile(job.array)
-    decode_tile(job, data, tile, rows=job.rows)
-    scatter(job, tile)
+    first = job.first
+    tile = _scratch_tile(job.array, job.rows - first)
+    decode_tile(job, data, tile, first=first)
+    scatter(job, tile, first=first)
 
 
-def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, rows: int | None) -> None:
-    """Decode a tile's bytes into `tile`, of the chunk's shape, as far down as `rows`."""
+def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, first: int = 0) -> None:
+    """Decode a tile's bytes into `tile`: a chunk, or its rows from `first` on, as many as `tile` has."""
     try:
-        job.array.decoder.decode_into(data, plane(tile), rows if tile.ndim > 1 else None)
+        job.array.decoder.decode_into(data, plane(tile), first=first)
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
         source = f"{job.url} from byte {job.offset}" if job.url else "inlined in its manifest"
         raise DecodeError(
@@ -276,10 +287,14 @@ def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, rows: int | None
         ) from error
 
 
-def scatter(job: Job, tile: npt.NDArray[Any]) -> None:
-    """Copy the parts of a decoded tile to their places."""
+def scatter(job: Job, tile: npt.NDArray[Any], *, first: int = 0) -> None:
+    """Copy the parts of a decoded tile, which begins with the chunk's row `first`, to their places."""
     for out, piece, drop_axes in job.targets:
-        part = tile[piece.chunk_key]
+        key = piece.chunk_key
+        if first:
+            *leading, rows, columns = key
+            key = (*leading, slice(rows.start - first, rows.stop - first), columns)
+        part = tile[key]
         out[piece.out_key] = part.squeeze(axis=drop_axes) if drop_axes else part
 
 

@@ -114,11 +114,11 @@ def test_pixels_equal_the_plain_chains(chain: dict[str, Any], strided: bool, dat
     assert out[..., :rows, :].tobytes() == expected[..., :rows, :].tobytes()
     if rows is not None:
         assert out[..., rows:, :].tobytes() == untouched[..., rows:, :].tobytes()
-    first = _window(
-        (*chain["chunk_shape"][:-2], rows or height, chain["chunk_shape"][-1]), chain["dtype"], strided=strided
-    )
-    decoder.decode_into(chain["encoded"], first)
-    assert first.tobytes() == expected[..., :rows, :].tobytes()
+    rows = rows or height
+    begin = data.draw(st.integers(0, height - rows))
+    some = _window((*chain["chunk_shape"][:-2], rows, chain["chunk_shape"][-1]), chain["dtype"], strided=strided)
+    decoder.decode_into(chain["encoded"], some, first=begin)
+    assert some.tobytes() == expected[..., begin : begin + rows, :].tobytes()
 
 
 @settings(max_examples=150, deadline=None)
@@ -208,20 +208,23 @@ def test_a_middle_strip_with_too_few_rows_is_no_short_last_strip() -> None:
 
 
 @pytest.mark.parametrize(
-    ("out", "rows"),
+    ("out", "rows", "first"),
     [
-        (np.zeros((16, 16), "u2"), None),
-        (np.zeros((16, 15), "u1"), None),
-        (np.zeros((17, 16), "u1"), None),
-        (np.zeros((1, 16, 16), "u1"), None),
-        (np.zeros((8, 16), "u1"), 9),
-        (np.zeros((16, 16), "u1"), 0),
-        (np.zeros(256, "u1"), None),
+        (np.zeros((16, 16), "u2"), None, 0),
+        (np.zeros((16, 15), "u1"), None, 0),
+        (np.zeros((17, 16), "u1"), None, 0),
+        (np.zeros((1, 16, 16), "u1"), None, 0),
+        (np.zeros((8, 16), "u1"), 9, 0),
+        (np.zeros((16, 16), "u1"), 0, 0),
+        (np.zeros(256, "u1"), None, 0),
+        (np.zeros((8, 16), "u1"), None, 9),
+        (np.zeros((8, 16), "u1"), 4, 13),
+        (np.zeros((8, 16), "u1"), None, -1),
     ],
 )
-def test_outputs_that_do_not_fit_are_refused(out: np.ndarray, rows: int | None) -> None:
+def test_outputs_that_do_not_fit_are_refused(out: np.ndarray, rows: int | None, first: int) -> None:
     with pytest.raises(CodecError, match="expected an output"):
-        compile_decoder([], None, "|u1", (16, 16)).decode_into(bytes(256), out, rows)
+        compile_decoder([], None, "|u1", (16, 16)).decode_into(bytes(256), out, rows, first=first)
 
 
 def test_chunks_beyond_the_limit_or_of_other_dimensions_do_not_compile() -> None:

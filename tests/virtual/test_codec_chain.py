@@ -265,6 +265,11 @@ def _check_fast(path: Path) -> None:
             out = np.empty(chain.chunk_shape, chain.dtype)
             decoder.decode_into(encoded, out, rows)
             assert out[..., :rows, :].tobytes() == plain[..., :rows, :].tobytes()
+        height = chain.chunk_shape[-2]
+        for first in {min(3, height - 1), height - 1}:
+            below = np.empty((*plain.shape[:-2], height - first, plain.shape[-1]), chain.dtype)
+            decoder.decode_into(encoded, below, first=first)
+            assert below.tobytes() == plain[..., first:, :].tobytes()
 
 
 def _check_fill(chain: CodecChain) -> None:
