@@ -41,6 +41,8 @@ _ROUND_SECONDS = 0.001
 libcurl reads a large body to its end while more of it comes: a round over all sockets read all bodies, and the threads
 that decode them waited for the last one.
 """
+_SENT_SECONDS = 0.01
+"""Seconds after which most requests that begin together have left: nothing shall keep them waiting."""
 _NAME_SECONDS = 60.0
 """How long a host's addresses are taken as known."""
 
@@ -116,6 +118,7 @@ class _Engine:
         self._running: dict[Any, asyncio.Future[tuple[int, str]]] = {}
         self._process = os.getpid()
         self.room = Room()
+        self._announced = 0
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(multi))
 
     async def addresses(self, host: str, port: int) -> str | None:
@@ -155,6 +158,7 @@ class _Engine:
     async def perform(self, transfer: "_Transfer") -> tuple[int, str]:
         """Run a transfer; give libcurl's code and what it says."""
         handle = transfer.handle
+        self._announce(transfer.nbytes)
         done: asyncio.Future[tuple[int, str]] = self._loop.create_future()
         self._running[handle] = done
         self._multi.add_handle(handle)
@@ -165,6 +169,18 @@ class _Engine:
             # In a forked child, removing it would end the parent's connection; after `close` it is removed already.
             if self._process == os.getpid() and self._running.pop(handle, None) is not None:
                 self._multi.remove_handle(handle)
+
+    def _announce(self, nbytes: int) -> None:
+        """Have memory for a body made ready when its request, and those that begin with it, have left."""
+        if not self.room.holds(nbytes):
+            return
+        if not self._announced:
+            self._loop.call_later(_SENT_SECONDS, self._prepare_room)
+        self._announced += nbytes
+
+    def _prepare_room(self) -> None:
+        self.room.prepare(self._announced)
+        self._announced = 0
 
     def close(self) -> None:
         """Close all connections."""
@@ -272,6 +288,11 @@ class _Transfer:
         handle.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
         handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         handle.setopt(pycurl.WRITEFUNCTION, self._write)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the range; 0 where only the server knows them."""
+        return 0 if self._stop is None else self._stop - self._start
 
     def answer(self, code: int, text: str) -> Answer:
         """Judge what came.

@@ -19,6 +19,8 @@ _LEAST = 48 * 1024
 _ALIGNED = 64
 _SPARE = 4
 """Slabs kept for bodies to come, at most."""
+_AHEAD = 2
+"""Slabs made ready for bodies on their way, at most: others are used again by then."""
 
 
 def huge(nbytes: int) -> npt.NDArray[np.uint8]:
@@ -41,13 +43,27 @@ class Room:
 
     def take(self, nbytes: int) -> memoryview:
         """Give writable bytes. Small ones stand alone: they may be kept for long, and would keep their slab."""
-        if not _LEAST <= nbytes <= _MOST:
+        if not self.holds(nbytes):
             return memoryview(bytearray(nbytes)) if nbytes < _LEAST else memoryview(huge(nbytes))
         if self._used + nbytes > len(self._slab):
             self._slab, self._used = self._next_slab(), 0
         taken = self._slab[self._used : self._used + nbytes]
         self._used += -(-nbytes // _ALIGNED) * _ALIGNED
         return taken
+
+    @staticmethod
+    def holds(nbytes: int) -> bool:
+        """Tell whether a body of so many bytes lies in a slab."""
+        return _LEAST <= nbytes <= _MOST
+
+    def prepare(self, nbytes: int) -> None:
+        """Touch memory for so many bytes of bodies on their way, while their requests still wait for answers."""
+        missing = nbytes - (len(self._slab) - self._used) - len(self._spare) * _SLAB
+        while missing > 0 and len(self._spare) < _AHEAD:
+            memory = huge(_SLAB)
+            memory[:missing:HUGE_PAGE] = 0
+            self._spare.append(memory)
+            missing -= _SLAB
 
     def _next_slab(self) -> memoryview:
         """Give a slab that nobody holds a part of."""

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from rasteret_refs.errors import ResponseError, UnavailableError
+from rasteret_refs.objects import room as room_module
 from rasteret_refs.objects import ways
 from rasteret_refs.objects.client import Objects
 from rasteret_refs.objects.room import Room
@@ -329,6 +330,40 @@ def test_room_is_used_again_but_never_while_somebody_holds_a_part_of_it():
     marked.clear()
     again = [room.take(size) for _ in range(6)]
     assert {np.frombuffer(piece, np.uint8).ctypes.data for piece in again} <= places
+
+
+def test_room_is_made_ready_for_what_is_on_its_way_and_no_more(monkeypatch):
+    made = []
+    monkeypatch.setattr(room_module, "huge", lambda nbytes: made.append(np.zeros(nbytes, np.uint8)) or made[-1])
+    room = Room()
+    room.prepare(3_000_000)
+    assert len(made) == 1
+    assert room.take(3_000_000).nbytes == 3_000_000
+    assert np.shares_memory(np.frombuffer(room.take(1_000_000), np.uint8), made[0])
+    room.prepare(2_000_000)  # there is as much left in the slab
+    assert len(made) == 1
+    room.prepare(500_000_000)
+    assert len(made) == 3
+
+
+def test_room_is_made_ready_before_the_answers_come(monkeypatch):
+    prepared = []
+    monkeypatch.setattr(Room, "prepare", lambda _, nbytes: prepared.append(nbytes))
+    with serve(delay=0.5) as slow:
+        slow.put("a.tif", bytes(1_000_000))
+
+        async def go():
+            objects = Objects()
+            sizes = [1_000_000, 600_000, 1_000]  # the last one is too small for a slab
+            asked = [asyncio.ensure_future(objects.fetch(slow.url + "a.tif", 0, size)) for size in sizes]
+            await asyncio.sleep(0.25)
+            assert prepared == [1_600_000]
+            assert not any(one.done() for one in asked)
+            await asyncio.gather(*asked)
+            await objects.fetch(slow.url + "a.tif", 0, 700_000)
+            assert prepared == [1_600_000, 700_000]
+
+        asyncio.run(go())
 
 
 def test_a_body_goes_with_its_last_reader_and_waits_for_no_garbage_collector(server):
