@@ -20,6 +20,7 @@ from rasteret_refs.ml.pieces import Place
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.scene_images import SceneImages
 from rasteret_refs.ml.warp import RESAMPLINGS, shrinking
+from rasteret_refs.ml.warp_queue import WarpBatch
 from rasteret_refs.read.overlap import transformer
 from rasteret_refs.read.target import common_crs
 
@@ -156,7 +157,7 @@ class Ground:
             no scene has are nodata of the first scene, or 0.
         """
         mosaics: list[Mosaic] = []
-        images = []
+        images, batch = [], WarpBatch()
         for window in windows:
             groups = [(row,) for row in window.rows] if stacked else [window.rows]
             out = np.empty((len(groups), self.of.channels, *window.shape), self.of.dtype)
@@ -172,11 +173,13 @@ class Ground:
                 for one in self.of.images:
                     part = out[number, first : first + one.bands]
                     first += one.bands
-                    mosaics.append(Mosaic(out=part, fill=one.fill(rows[0]), layers=self._layers(one, rows, place)))
+                    mosaics.append(
+                        Mosaic(out=part, fill=one.fill(rows[0]), layers=self._layers(one, rows, place, batch))
+                    )
         yield from fill(mosaics)
         return images
 
-    def _layers(self, images: AssetImages, rows: Sequence[int], place: Place) -> Iterator[Layer]:
+    def _layers(self, images: AssetImages, rows: Sequence[int], place: Place, batch: WarpBatch) -> Iterator[Layer]:
         for row in rows:
             same = self._systems.equal(images.crs[row], place.crs)
             if same and not _touches(images, row, place):
@@ -193,6 +196,7 @@ class Ground:
                 resampling=self.resampling,
                 fill=images.fill(rows[0]),
                 masks=masks,
+                batch=batch,
             )
 
     def _coarse(self, images: AssetImages, row: int, place: Place, resampling: str) -> tuple[AssetImages, int]:

@@ -15,6 +15,7 @@ from rasteret_refs.ml.images import AssetImages, Floats
 from rasteret_refs.ml.pieces import Place, lines_on
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.warp import Warp
+from rasteret_refs.ml.warp_queue import WarpBatch
 from rasteret_refs.read.lines import Lines, window_of
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.reader import Window
@@ -173,7 +174,8 @@ def fill(mosaics: Sequence[Mosaic]) -> Reads[None]:
             windows += layer.windows(pixels)
             used.append((mosaic, layer, pixels))
             remaining.append((mosaic, layers))
-        yield windows
+        # First what is waited for with work to be done, which then goes on while the others come.
+        yield sorted(windows, key=lambda window: window.then is None)
         for mosaic, layer, pixels in used:
             mosaic.take(layer, pixels)
         open_ = [(mosaic, layers) for mosaic, layers in remaining if not mosaic.filled.all()]
@@ -188,12 +190,13 @@ def layer(
     same_crs: bool,
     resampling: str,
     fill: Any,
+    batch: WarpBatch,
     masks: Sequence[tuple[AssetImages, int, Mask]] = (),
 ) -> Layer:
     """Choose how an image reaches a place: by index arithmetic, or warped across CRSs or by another resampling."""
     if same_crs and (resampling == "nearest" or _on_grid(images.transform[row], np.asarray(place.transform))):
         return ImageLayer(images, row, place, fill=fill, masks=masks)
-    return Warp(images, row, place, fill=fill, resampling=resampling, masks=masks)
+    return Warp(images, row, place, fill=fill, resampling=resampling, batch=batch, masks=masks)
 
 
 def _on_grid(own: Floats, other: Floats) -> bool:

@@ -15,7 +15,7 @@ from rasteret_refs.read.cache import TileCache
 from rasteret_refs.read.manifests import Manifests
 from rasteret_refs.read.reader import Reader, Window
 
-_SENT = 0.02
+_SENT = 0.01
 """Seconds after which most requests of a batch have left: other work would keep them waiting."""
 
 type Pixels = npt.NDArray[Any]

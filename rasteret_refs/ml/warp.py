@@ -14,7 +14,7 @@ import pyproj
 from rasteret_refs.errors import QueryError
 from rasteret_refs.ml.images import AssetImages
 from rasteret_refs.ml.pieces import Place, lines_of
-from rasteret_refs.ml.warp_queue import WarpTask, expect, submit
+from rasteret_refs.ml.warp_queue import WarpBatch, WarpTask
 from rasteret_refs.read.lines import window_of
 from rasteret_refs.read.masks import Mask
 from rasteret_refs.read.overlap import transformer
@@ -45,6 +45,8 @@ class Warp:
         Value of pixels without data.
     resampling
         One of `RESAMPLINGS`.
+    batch
+        All warps that are read for in the same batch.
     masks
         Images of mask assets, the row in each, and what they hide; by nearest neighbour.
 
@@ -62,6 +64,7 @@ class Warp:
         *,
         fill: Any,
         resampling: str,
+        batch: WarpBatch,
         masks: Sequence[tuple[AssetImages, int, Mask]] = (),
     ) -> None:
         if images.crs[row] is None:
@@ -69,8 +72,9 @@ class Warp:
         if resampling not in RESAMPLINGS:
             raise QueryError(f"expected a resampling out of {RESAMPLINGS}, got {resampling!r}")
         self.images, self.row, self.place, self.fill, self.resampling = images, row, place, fill, resampling
+        self._batch = batch
         self._hiding = [
-            (Warp(mask, at, place, fill=0, resampling="nearest"), rule, np.zeros(self._shape, mask.dtype))
+            (Warp(mask, at, place, fill=0, resampling="nearest", batch=batch), rule, np.zeros(self._shape, mask.dtype))
             for mask, at, rule in masks
         ]
         self._valid: npt.NDArray[np.bool_] = np.broadcast_to(np.False_, self._shape)
@@ -103,7 +107,6 @@ class Warp:
         number, index = int(self.images.code[self.row]), int(self.images.index[self.row])
         array, internal = self.images.arrays[number], self.images.masks[number]
         own, wanted = self._grids(top, left, height, width)
-        expect(own, wanted)
         lines = lines_of(self.images, self.row, (top, left), (height, width))
         pixels = np.empty((out.shape[0], height, width), array.dtype)
         mask = np.full((1, height, width), 255, np.uint8)
@@ -111,6 +114,8 @@ class Warp:
         if internal is not None:
             planned.append(window_of(internal, index, lines, mask, outside=0))
         own_windows = [one for one in planned if one is not None]
+        if own_windows:
+            self._batch.expect(own, wanted)
         complete = Countdown(len(own_windows), lambda: self._warp(pixels, mask, own, wanted, out))
         hiding = [one for warp, _, pixels in self._hiding for one in warp.windows(pixels)]
         return [*(_followed(one, complete) for one in own_windows), *hiding]
@@ -134,7 +139,7 @@ class Warp:
             np.copyto(out, warped, casting="unsafe")
             self._valid = self._reached(pixels, mask, own, wanted)
 
-        self._warped = submit(
+        self._warped = self._batch.add(
             WarpTask(
                 pixels=pixels, source=own, wanted=wanted, resampling=self.resampling,
                 nodata=nodata if self._may_meet(nodata, pixels) else None, fill=self.fill, then=then,

@@ -1,23 +1,21 @@
 """Warps of a batch, beside its decoding: in as few threads as keep up, and those between the same grids together.
 
 GDAL and PROJ take 40 ms of processor time to begin in a thread (`gdal_threads`): one thread does while the answers are
-still to come, and others only where much waits. And of the 4 ms that a chip's warp takes, 2.5 are the same for any
-number of bands.
+still to come, and others only where much waits. And a chip's warp takes nearly as long for one band as for six.
 """
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rasteret_refs.read import workers
-from rasteret_refs.read.gdal_threads import begin
 from rasteret_refs.read.resample import onto
 from rasteret_refs.read.target import Grid
 
@@ -50,16 +48,77 @@ class WarpTask:
         return self.pixels.nbytes + of_target
 
     def joins(self, other: "WarpTask") -> bool:
-        """Tell whether both may be bands of one warp, which must not matter to any of them: nodata of one might."""
+        """Tell whether both, of the same grids, may be bands of one warp: nodata of one might matter to the other."""
         return (
             self.resampling in _ALIKE
             and self.nodata is None
             and other.nodata is None
             and self.pixels.dtype == other.pixels.dtype
             and self.resampling == other.resampling
-            and self.source == other.source
-            and self.wanted == other.wanted
         )
+
+
+type _Waiting = tuple[WarpTask, Future[None]]
+
+
+class WarpBatch:
+    """The warps that one batch of reads needs: those between the same grids wait for each other and become one.
+
+    It is told of all of them before the first pixels come. Where a read fails, what waits for it is forgotten with it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._awaited: Counter[Hashable] = Counter()
+        self._waiting: dict[Hashable, list[_Waiting]] = {}
+
+    def expect(self, source: Grid, wanted: Grid) -> None:
+        """Announce a warp between two grids."""
+        self._awaited[_between(source, wanted)] += 1
+        _queue.expect(source, wanted)
+
+    def add(self, task: WarpTask) -> "Future[None]":
+        """Have an announced warp done, now that its pixels are there.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Done when `then` has been called; with a QueryError where GDAL finds no way from grid to grid.
+        """
+        one: _Waiting = (task, Future())
+        key = _between(task.source, task.wanted)
+        with self._lock:
+            self._awaited[key] -= 1
+            group = self._waiting.setdefault(key, [])
+            group.append(one)
+            if self._awaited[key] and _nbytes(group) < GROUP_BYTES:
+                return one[1]
+            del self._waiting[key]
+        for joined in _joined(group):
+            _queue.add(joined)
+        return one[1]
+
+
+def _between(source: Grid, wanted: Grid) -> Hashable:
+    """Tell grids apart; hashing a CRS would take a tenth of a millisecond."""
+    return tuple((grid.crs.srs, grid.transform, grid.height, grid.width) for grid in (source, wanted))
+
+
+def _joined(group: Sequence[_Waiting]) -> list[list[_Waiting]]:
+    """Part tasks into those that are warped together."""
+    parts: list[list[_Waiting]] = []
+    for one in group:
+        fits = (part for part in parts if part[0][0].joins(one[0]) and _nbytes(part) + one[0].nbytes <= GROUP_BYTES)
+        part = next(fits, None)
+        if part is None:
+            parts.append([one])
+        else:
+            part.append(one)
+    return parts
+
+
+def _nbytes(group: Sequence[_Waiting]) -> int:
+    return sum(task.nbytes for task, _ in group)
 
 
 class WarpQueue:
@@ -67,7 +126,7 @@ class WarpQueue:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[WarpTask, Future[None]]] = deque()
+        self._waiting: deque[Sequence[_Waiting]] = deque()
         self._threads = 0
         self._expected: tuple[Grid, Grid] | None = None
         self._begun = False
@@ -82,30 +141,23 @@ class WarpQueue:
             if self._begun or self._expected is None:
                 return
             self._begun = True
-            source, wanted = self._expected
-        workers.warpers().submit(begin, source.crs, wanted.crs)
+            small = [replace(grid, height=2, width=2) for grid in self._expected]
+        pixels = np.ones((1, 2, 2), np.uint8)
+        workers.warpers().submit(lambda: onto(pixels, *small, resampling="nearest", nodata=None, fill=0))
 
-    def add(self, task: WarpTask) -> "Future[None]":
-        """Have a warp done.
-
-        Returns
-        -------
-        concurrent.futures.Future
-            Done when `then` has been called; with a QueryError where GDAL finds no way from grid to grid.
-        """
-        done: Future[None] = Future()
+    def add(self, group: Sequence[_Waiting]) -> None:
+        """Have tasks done that join each other."""
         with self._lock:
             self._begun = True
-            self._waiting.append((task, done))
+            self._waiting.append(group)
             if self._threads == workers.cores() or len(self._waiting) <= self._threads * _LONG:
-                return done
+                return
             self._threads += 1
         workers.warpers().submit(self._drain)
-        return done
 
     def _drain(self) -> None:
         """Warp until nothing waits."""
-        while group := self._next():
+        while (group := self._next()) is not None:
             try:
                 _warp([task for task, _ in group])
             except BaseException as error:  # noqa: BLE001 - handed to who waits for it
@@ -115,22 +167,13 @@ class WarpQueue:
                 for _, done in group:
                     done.set_result(None)
 
-    def _next(self) -> list[tuple[WarpTask, "Future[None]"]]:
-        """Take what has waited longest, and what joins it; nothing ends the thread's work."""
+    def _next(self) -> Sequence[_Waiting] | None:
+        """Take what has waited longest; nothing ends the thread's work."""
         with self._lock:
-            if not self._waiting:
-                self._threads -= 1
-                return []
-            first = self._waiting.popleft()
-            group, left, nbytes = [first], deque[tuple[WarpTask, Future[None]]](), first[0].nbytes
-            for one in self._waiting:
-                if nbytes + one[0].nbytes <= GROUP_BYTES and one[0].joins(first[0]):
-                    group.append(one)
-                    nbytes += one[0].nbytes
-                else:
-                    left.append(one)
-            self._waiting = left
-            return group
+            if self._waiting:
+                return self._waiting.popleft()
+            self._threads -= 1
+            return None
 
 
 def _warp(tasks: Sequence[WarpTask]) -> None:
@@ -147,16 +190,6 @@ def _warp(tasks: Sequence[WarpTask]) -> None:
 
 
 _queue = WarpQueue()
-
-
-def submit(task: WarpTask) -> "Future[None]":
-    """Have a warp done by this process's threads; see `WarpQueue.add`."""
-    return _queue.add(task)
-
-
-def expect(source: Grid, wanted: Grid) -> None:
-    """Tell that the batch that is planned will need warps; see `WarpQueue.expect`."""
-    _queue.expect(source, wanted)
 
 
 def begin_expected() -> None:

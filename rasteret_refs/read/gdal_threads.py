@@ -15,6 +15,7 @@ from rasteret_refs.extras import needed
 
 _GIVEN = '<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
 _WARPED = """<VRTDataset rasterXSize="1" rasterYSize="1" subClass="VRTWarpedDataset">
+<GeoTransform>500000,1,0,0,0,-1</GeoTransform>
 <VRTRasterBand dataType="Byte" band="1" subClass="VRTWarpedRasterBand"/>
 <GDALWarpOptions>
 <SourceDataset>{given}</SourceDataset>
