@@ -344,7 +344,9 @@ def test_ctrl_c_and_what_batch_systems_send_leave_nothing_behind(cogs, tmp_path,
     out = tmp_path / "out" / "x.refs"
     out.parent.mkdir()
     command = [sys.executable, "-m", "rasteret_refs.cli", "build", f"{server.url}cogs/a.tif", "-o", str(out)]
+    before = signal.signal(number, signal.SIG_DFL)  # under `nohup` SIGHUP is ignored, and children inherit that
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    signal.signal(number, before)
     while not any("staging" in path.name for path in out.parent.iterdir()):
         time.sleep(0.02)
     time.sleep(0.3)
