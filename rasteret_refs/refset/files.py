@@ -57,10 +57,11 @@ class LocalFiles:
         """See `SetFiles`; a file with a hole may claim more bytes than there is memory."""
         path = Path(self.location, name)
         try:
-            status = path.stat()
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(path.stat().st_mode):
                 with path.open("rb") as file:
-                    return file.read(-1 if most is None else min(most, status.st_size) + 1)
+                    # Of the opened file: a larger one may have taken the place of the one that was looked at.
+                    size = os.fstat(file.fileno()).st_size
+                    return file.read(-1 if most is None else min(most, size) + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFoundError(f"{path}: expected a file, got none") from error
         except OSError as error:

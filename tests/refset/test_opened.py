@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rasteret_refs.errors import DamagedError, FormatVersionError, NotFoundError
+from rasteret_refs.refset.files import LocalFiles
 from rasteret_refs.refset.opened import OpenedRefset
 from tests.refset.plans import GROUP, Planned, plan_of, write_tiffs
 from tests.servers.range_server import Server
@@ -258,3 +259,17 @@ def test_a_stack_of_ten_thousand_scenes_opens_fast(tmp_path: Path) -> None:
         OpenedRefset(refs)
         times.append(time.perf_counter() - began)
     assert min(times) < 0.05
+
+
+def test_a_set_that_grows_while_it_is_opened_is_read_as_it_then_is(tmp_path, monkeypatch):
+    """Between a look at a file and its opening a larger one may take its place, as the seal's does in an append."""
+    (tmp_path / "refs.json").write_bytes(b"old")
+    (tmp_path / "newer").write_bytes(b"newer and longer")
+    original = Path.open
+
+    def replaced(path, *args, **kwargs):
+        (tmp_path / "newer").replace(tmp_path / "refs.json")
+        return original(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", replaced)
+    assert LocalFiles(str(tmp_path)).read("refs.json", 1_000) == b"newer and longer"
