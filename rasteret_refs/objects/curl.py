@@ -13,7 +13,7 @@ import importlib
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,8 +41,8 @@ _ROUND_SECONDS = 0.001
 libcurl reads a large body to its end while more of it comes: a round over all sockets read all bodies, and the threads
 that decode them waited for the last one.
 """
-_SENT_SECONDS = 0.01
-"""Seconds after which most requests that begin together have left: nothing shall keep them waiting."""
+_SENT_SECONDS = 0.005
+"""Seconds without a new request after which those that begin together have left: nothing shall keep them waiting."""
 _NAME_SECONDS = 60.0
 """How long a host's addresses are taken as known."""
 
@@ -119,6 +119,7 @@ class _Engine:
         self._process = os.getpid()
         self.room = Room()
         self._announced = 0
+        self._preparing = False
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(multi))
 
     async def addresses(self, host: str, port: int) -> str | None:
@@ -174,13 +175,24 @@ class _Engine:
         """Have memory for a body made ready when its request, and those that begin with it, have left."""
         if not self.room.holds(nbytes):
             return
-        if not self._announced:
-            self._loop.call_later(_SENT_SECONDS, self._prepare_room)
         self._announced += nbytes
+        if not self._preparing:
+            self._preparing = True
+            self._loop.call_later(_SENT_SECONDS, self._prepare_room, self._announced)
 
-    def _prepare_room(self) -> None:
-        self.room.prepare(self._announced)
+    def _prepare_room(self, announced: int) -> None:
+        if announced != self._announced:  # others have begun meanwhile, and more may follow
+            self._loop.call_later(_SENT_SECONDS, self._prepare_room, self._announced)
+            return
         self._announced = 0
+        self._touch(self.room.preparing(announced))
+
+    def _touch(self, pages: Iterator[None]) -> None:
+        """Touch a page; the next one after the answers that have come meanwhile."""
+        for _ in pages:
+            self._loop.call_soon(self._touch, pages)
+            return
+        self._preparing = False
 
     def close(self) -> None:
         """Close all connections."""

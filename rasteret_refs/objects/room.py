@@ -5,6 +5,7 @@ pages 0.6. On a virtual machine whose host must find it as well, a megabyte may 
 """
 
 import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -56,13 +57,15 @@ class Room:
         """Tell whether a body of so many bytes lies in a slab."""
         return _LEAST <= nbytes <= _MOST
 
-    def prepare(self, nbytes: int) -> None:
-        """Touch memory for so many bytes of bodies on their way, while their requests still wait for answers."""
+    def preparing(self, nbytes: int) -> Iterator[None]:
+        """Touch memory for so many bytes of bodies on their way, a page each time: some take milliseconds."""
         missing = nbytes - (len(self._slab) - self._used) - len(self._spare) * _SLAB
         while missing > 0 and len(self._spare) < _AHEAD:
             memory = huge(_SLAB)
-            memory[:missing:HUGE_PAGE] = 0
-            self._spare.append(memory)
+            for page in range(0, min(missing, _SLAB), HUGE_PAGE):
+                memory[page] = 0
+                yield
+            self._spare.append(memory)  # not before: what is touched then would be somebody's pixels
             missing -= _SLAB
 
     def _next_slab(self) -> memoryview:

@@ -336,19 +336,30 @@ def test_room_is_made_ready_for_what_is_on_its_way_and_no_more(monkeypatch):
     made = []
     monkeypatch.setattr(room_module, "huge", lambda nbytes: made.append(np.zeros(nbytes, np.uint8)) or made[-1])
     room = Room()
-    room.prepare(3_000_000)
+    assert len(list(room.preparing(3_000_000))) == 2  # pages
     assert len(made) == 1
     assert room.take(3_000_000).nbytes == 3_000_000
     assert np.shares_memory(np.frombuffer(room.take(1_000_000), np.uint8), made[0])
-    room.prepare(2_000_000)  # there is as much left in the slab
+    assert not list(room.preparing(2_000_000))  # there is as much left in the slab
     assert len(made) == 1
-    room.prepare(500_000_000)
+    assert len(list(room.preparing(500_000_000))) == 8
     assert len(made) == 3
+
+
+def test_room_that_is_being_made_ready_is_nobodys_yet():
+    """Touching memory that a body lies in would change its pixels."""
+    room = Room()
+    pages = room.preparing(8_000_000)
+    next(pages)
+    body = room.take(3_000_000)
+    body[:] = b"\7" * 3_000_000
+    assert len(list(pages)) == 3
+    assert bytes(body) == b"\7" * 3_000_000
 
 
 def test_room_is_made_ready_before_the_answers_come(monkeypatch):
     prepared = []
-    monkeypatch.setattr(Room, "prepare", lambda _, nbytes: prepared.append(nbytes))
+    monkeypatch.setattr(Room, "preparing", lambda _, nbytes: iter(prepared.append(nbytes) or [None] * 3))
     with serve(delay=0.5) as slow:
         slow.put("a.tif", bytes(1_000_000))
 
@@ -362,6 +373,24 @@ def test_room_is_made_ready_before_the_answers_come(monkeypatch):
             await asyncio.gather(*asked)
             await objects.fetch(slow.url + "a.tif", 0, 700_000)
             assert prepared == [1_600_000, 700_000]
+
+        asyncio.run(go())
+
+
+def test_room_is_made_ready_after_the_last_of_requests_that_begin_one_after_the_other(monkeypatch):
+    prepared = []
+    monkeypatch.setattr(Room, "preparing", lambda _, nbytes: iter(prepared.append(nbytes) or []))
+    monkeypatch.setattr("rasteret_refs.objects.curl._SENT_SECONDS", 0.1)
+    with serve(delay=0.6) as slow:
+        slow.put("a.tif", bytes(1_000_000))
+
+        async def go():
+            objects, asked = Objects(), []
+            for _ in range(6):
+                asked.append(asyncio.ensure_future(objects.fetch(slow.url + "a.tif", 0, 300_000)))
+                await asyncio.sleep(0.03)
+            await asyncio.gather(*asked)
+            assert prepared == [1_800_000]
 
         asyncio.run(go())
 
