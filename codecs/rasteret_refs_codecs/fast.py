@@ -19,9 +19,12 @@ import numpy.typing as npt
 from rasteret_refs_codecs.band_first import BandFirst
 from rasteret_refs_codecs.base import MAXIMUM_CHUNK_BYTES, Bytes, CodecError, as_bytes
 from rasteret_refs_codecs.images import ImageCodec
-from rasteret_refs_codecs.inflate import Decompress, decompressor, scratch
+from rasteret_refs_codecs.inflate import BEGINS, Decompress, copy_nothing, decompressor, scratch
 from rasteret_refs_codecs.pad import Pad
 from rasteret_refs_codecs.rows import RowCodec, rows_present
+
+_HEADERS = 512
+"""Bytes of zlib's header and the code tables of a Deflate block, which stand before the first row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,41 @@ class Decoder:
         """Bytes of the decoded chunk."""
         return math.prod(self.chunk_shape) * self.dtype.itemsize
 
-    def decode_into(self, data: Any, out: npt.NDArray[Any], rows: int | None = None, *, first: int = 0) -> None:
+    @property
+    def _row_bytes(self) -> int:
+        """Bytes of a decompressed row, of all samples where they are interleaved."""
+        if self.steps:
+            return self.steps[0].encoded_row_bytes
+        samples = self.chunk_shape[0] if self.band_first else 1
+        return self.chunk_shape[-1] * samples * self.dtype.itemsize
+
+    def beginning(self, rows: int, nbytes: int, density: float) -> int:
+        """Say how many of a chunk's encoded bytes are enough to decode its first rows.
+
+        Parameters
+        ----------
+        rows
+            How many rows are needed.
+        nbytes
+            Of the encoded chunk.
+        density
+            How many times as many bytes these rows take as those below, at most; only stored chunks need no guess.
+
+        Returns
+        -------
+        int
+            `nbytes` where the compression cannot stop early, or where all rows are needed.
+        """
+        share = rows / self.chunk_shape[-2]
+        if self.decompress not in BEGINS or share >= 1:
+            return nbytes
+        if self.decompress is copy_nothing:
+            return min(nbytes, rows * self._row_bytes)
+        return min(nbytes, _HEADERS + math.ceil(nbytes * density * share / (density * share + 1 - share)))
+
+    def decode_into(
+        self, data: Any, out: npt.NDArray[Any], rows: int | None = None, *, first: int = 0, partial: bool = False
+    ) -> None:
         """Decode a chunk, or some of its rows, into `out`.
 
         Parameters
@@ -64,16 +101,21 @@ class Decoder:
             How many rows are needed, at most those of `out`; None for all of `out`'s. Others are left untouched.
         first
             The chunk's row that becomes the first one of `out`.
+        partial
+            Whether the data are only the chunk's beginning: rows that they do not reach are refused then, and never
+            taken for those that a short last strip lacks.
 
         Raises
         ------
         CodecError
-            The data do not decode to the chunk, or `out` does not fit.
+            The data do not decode to the chunk, or to the rows needed of it, or `out` does not fit.
         """
         target = self._target(out, rows, first)
         encoded = as_bytes(data)
+        if partial and self.decompress not in BEGINS:
+            raise CodecError("expected all bytes of a chunk whose compression cannot stop early, got its beginning")
         if self.decompress is not None:
-            self._decode_rows(encoded, target, first)
+            self._decode_rows(encoded, target, first, partial=partial)
         elif self.image is not None:
             self._decode_image(encoded, target, first)
         else:
@@ -99,18 +141,17 @@ class Decoder:
         target = out[..., :wanted, :]
         return target if target.ndim == 3 else target[None]
 
-    def _decode_rows(self, data: Bytes, target: npt.NDArray[Any], above: int) -> None:
+    def _decode_rows(self, data: Bytes, target: npt.NDArray[Any], above: int, *, partial: bool) -> None:
         """Decompress down to the last row of `target`, and run the row codecs on the rows that it has."""
-        bands, rows, columns = target.shape
+        bands, rows, _ = target.shape
         rows += above
         samples = bands if self.band_first else 1
-        first = self.steps[0] if self.steps else None
-        row_bytes = first.encoded_row_bytes if first else columns * samples * self.dtype.itemsize
-        direct = first is None and samples == 1 and not above and target.flags.c_contiguous
+        row_bytes = self._row_bytes
+        direct = not self.steps and samples == 1 and not above and target.flags.c_contiguous
         size = rows * row_bytes
         memory = target.reshape(-1).view(np.uint8) if direct else scratch.take(size)
         decoded = self.decompress(data, memory, self.chunk_shape[-2] * row_bytes)  # type: ignore[misc] # not None: see decode_into
-        present = rows_present(decoded.size, rows, self.short_rows, row_bytes)
+        present = rows_present(decoded.size, rows, 0 if partial else self.short_rows, row_bytes)
         target[:, max(present - above, 0) :] = 0
         if present <= above or (direct and np.shares_memory(decoded, memory)):
             return

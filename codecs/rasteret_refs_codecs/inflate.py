@@ -54,15 +54,16 @@ scratch = _Scratch()
 def decompressor(config: Mapping[str, Any] | None) -> Decompress | None:
     """Return the bounded equivalent of a numcodecs configuration, or None where there is none."""
     if config is None:
-        return _copy_nothing
+        return copy_nothing
     return _DECOMPRESSORS.get(str(config["id"]))
 
 
-def _copy_nothing(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
+def copy_nothing(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
+    """Give stored bytes as they are."""
     return data[: out.size]
 
 
-def _inflate(data: Bytes, out: Bytes, whole: int) -> Bytes:
+def inflate(data: Bytes, out: Bytes, whole: int) -> Bytes:
     """Inflate; igzip where it may stop early, or where it is faster than libdeflate."""
     if out.size >= whole:
         if _igzip is not None and whole <= _DENSE * data.size and _igzip_agrees(data, out):
@@ -155,10 +156,13 @@ def _unpackbits(data: Bytes, out: Bytes, whole: int) -> Bytes:
 
 
 _DECOMPRESSORS: dict[str, Decompress] = {
-    "zlib": _inflate,
+    "zlib": inflate,
     "zstd": _unzstd,
     "lzma": _unlzma,
     "imagecodecs_lzw": _unlzw,
     "rasteret_refs.lzw": _unlzw,
     "imagecodecs_packbits": _unpackbits,
 }
+
+BEGINS: frozenset[Decompress] = frozenset({copy_nothing, inflate})
+"""Those that give the same bytes for a stream's beginning as for all of it, as far as it reaches, and no others."""

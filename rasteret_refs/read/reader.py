@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rasteret_refs.errors import QueryError
+from rasteret_refs.errors import DecodeError, QueryError
 from rasteret_refs.read import selection, tiles, workers
 from rasteret_refs.read.arrays import ReferencedArray
+from rasteret_refs.read.beginnings import Beginnings
 from rasteret_refs.read.cache import DiskCache, Habit, TileCache, default_limit
 from rasteret_refs.read.handover import Handover, all_done
 from rasteret_refs.read.manifests import Manifests, Records
@@ -141,6 +142,8 @@ class Reader:
         limit = default_limit() if tile_cache is None else tile_cache
         self.cache = TileCache(limit) if limit else None
         self.disk_cache = disk_cache
+        keeps_tiles = disk_cache is not None or (self.cache is not None and self._habit is None)
+        self._beginnings = None if keeps_tiles else Beginnings()
         self._arrays: dict[str, ReferencedArray] = {}
 
     def __eq__(self, other: object) -> bool:
@@ -228,7 +231,8 @@ class Reader:
         near: list[tuple[tiles.Job, Any]] = list(inlined.jobs.values())
         near += [(job, span) for url in wanted if self.objects.is_local(url) for span, job in wanted[url]]
         near += kept  # last: threads that decode are not kept waiting for what is quickly copied
-        plans = tiles.fetches({url: spans for url, spans in wanted.items() if not self.objects.is_local(url)})
+        far = {url: spans for url, spans in wanted.items() if not self.objects.is_local(url)}
+        plans = tiles.fetches(far if self._beginnings is None else self._beginnings.of(far))
         fetching = [asyncio.ensure_future(self._fetch_all(plans))] if plans else []
         await all_done([*self._near(near, keeps=keeps), *fetching])
 
@@ -313,17 +317,22 @@ class Reader:
 
     async def _lane(self, queue: Iterator[tiles.TileFetch], budget: _Budget, handover: Handover) -> None:
         for fetch in queue:
-            amount = fetch.nbytes
-            await budget.take(amount)
+            await self._bring(fetch, budget, handover)
+            for again in tiles.missed(fetch):
+                await self._bring(again, budget, handover)
+
+    async def _bring(self, fetch: tiles.TileFetch, budget: _Budget, handover: Handover) -> None:
+        amount = fetch.nbytes
+        await budget.take(amount)
+        try:
+            handover.under_way += 1
             try:
-                handover.under_way += 1
-                try:
-                    buffers = await self.fetch(fetch.url, fetch.ranges)
-                finally:
-                    handover.under_way -= 1
-                await handover.decode(fetch.jobs, buffers)
+                buffers = await self.fetch(fetch.url, fetch.ranges)
             finally:
-                budget.give_back(amount)
+                handover.under_way -= 1
+            await handover.decode(fetch.jobs, buffers)
+        finally:
+            budget.give_back(amount)
 
     async def fetch(self, url: str, ranges: Sequence[ByteRange]) -> Sequence[Any]:
         """Fetch ranges of one object, through the disk cache where there is one.
@@ -364,7 +373,16 @@ class Reader:
 
     def _decode_all(self, part: Sequence[tuple[tiles.Job, Any]]) -> None:
         for job, data in part:
-            self._decode(job, data, Habit.ALL)
+            if self._beginnings is None or len(data) == job.size:
+                self._decode(job, data, Habit.ALL)
+                continue
+            try:
+                tiles.decode(job, data, partial=True)
+            except DecodeError:  # asked for whole, it is told what there is to tell
+                job.missed = True
+            else:
+                job.arrived()
+            self._beginnings.count(enough=not job.missed)
 
     def _decode(self, job: tiles.Job, data: Any, keeps: float) -> None:
         if self.cache is None or (self._habit is not None and not self._worth_keeping(job, keeps)):

@@ -82,6 +82,10 @@ class Job:
     """Of the object that holds its bytes; empty where they stand in the manifest."""
     offset: int = 0
     """Where they begin in the object."""
+    size: int = 0
+    """How many they are there."""
+    missed: bool = False
+    """Whether a beginning of them was fetched that is not enough."""
 
     def add(self, out: npt.NDArray[Any], piece: Piece, drop_axes: tuple[int, ...] = ()) -> None:
         """Send a part of the tile to `out` as well."""
@@ -94,6 +98,11 @@ class Job:
         if len(self.array.chunks) < 2 or not all(target.piece.plain for target in self.targets):  # noqa: PLR2004 - rows
             return 0
         return min((target.piece.chunk_key[-2].start for target in self.targets), default=0)
+
+    @property
+    def span(self) -> ByteRange:
+        """All bytes of the tile in its object."""
+        return ByteRange(start=self.offset, stop=self.offset + self.size)
 
     def arrived(self) -> None:
         """Tell whoever waits for the pixels."""
@@ -162,8 +171,8 @@ def plan_fetches(
             if data is not None:
                 inlined.add(job, data)
             continue
-        job.url, job.offset = url, offset
-        wanted.setdefault(url, []).append((ByteRange(start=offset, stop=offset + size), job))
+        job.url, job.offset, job.size = url, offset, size
+        wanted.setdefault(url, []).append((job.span, job))
 
 
 def _refuse_endless(array: ReferencedArray, locations: Locations) -> None:
@@ -206,7 +215,7 @@ class Inlined:
 
 
 def fetches(wanted: dict[str, list[tuple[ByteRange, Job]]]) -> list[TileFetch]:
-    """Merge the tiles of each object into requests."""
+    """Merge the tiles of each object into requests; those of which a request spans all bytes are taken whole."""
     plans = []
     for url, tiles in wanted.items():
         ranges = [byte_range for byte_range, _ in tiles]
@@ -214,11 +223,19 @@ def fetches(wanted: dict[str, list[tuple[ByteRange, Job]]]) -> list[TileFetch]:
             plans.append(TileFetch(url=url, ranges=(ranges[0],), jobs=(tiles[0][1],)))
             continue
         for request in coalesce(ranges, size=REQUEST_BYTES):
-            members = request.members
-            plans.append(
-                TileFetch(url=url, ranges=tuple(ranges[i] for i in members), jobs=tuple(tiles[i][1] for i in members))
+            jobs = tuple(tiles[i][1] for i in request.members)
+            spans = (
+                job.span if request.start <= job.span.start and job.span.stop <= request.stop else ranges[i]
+                for i, job in zip(request.members, jobs, strict=True)
             )
+            plans.append(TileFetch(url=url, ranges=tuple(spans), jobs=jobs))
     return plans
+
+
+def missed(fetch: TileFetch) -> list[TileFetch]:
+    """Plan whole those tiles of a request whose beginnings were not enough."""
+    again = [(job.span, job) for job in fetch.jobs if job.missed]
+    return fetches({fetch.url: again}) if again else []
 
 
 def decodings(jobs: Sequence[Job], buffers: Sequence[Any]) -> list[list[tuple[Job, Any]]]:
@@ -257,28 +274,28 @@ def kept_tile(array: ReferencedArray) -> npt.NDArray[Any]:
     return huge(array.chunk_bytes).view(array.dtype).reshape(array.chunks)
 
 
-def decode(job: Job, data: Any) -> None:
-    """Decode a tile and send its pixels to their places.
+def decode(job: Job, data: Any, *, partial: bool = False) -> None:
+    """Decode a tile, or with `partial` what its beginning holds, and send its pixels to their places.
 
     Raises
     ------
     DecodeError
-        The bytes are not such a tile.
+        The bytes are not such a tile, or not such a part of it.
     """
     place = _sole_place(job)
     if place is not None:
-        decode_tile(job, data, place)
+        decode_tile(job, data, place, partial=partial)
         return
     first = job.first
     tile = _scratch_tile(job.array, job.rows - first)
-    decode_tile(job, data, tile, first=first)
+    decode_tile(job, data, tile, first=first, partial=partial)
     scatter(job, tile, first=first)
 
 
-def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, first: int = 0) -> None:
+def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, first: int = 0, partial: bool = False) -> None:
     """Decode a tile's bytes into `tile`: a chunk, or its rows from `first` on, as many as `tile` has."""
     try:
-        job.array.decoder.decode_into(data, plane(tile), first=first)
+        job.array.decoder.decode_into(data, plane(tile), first=first, partial=partial)
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
         source = f"{job.url} from byte {job.offset}" if job.url else "inlined in its manifest"
         raise DecodeError(

@@ -141,6 +141,52 @@ def test_what_the_plain_chain_refuses_is_refused_and_nothing_else_is_raised(chai
     assert out.tobytes() == expected.tobytes()
 
 
+@settings(max_examples=500, deadline=None)
+@given(chain=chains(), data=st.data())
+def test_a_beginning_gives_the_rows_that_it_holds_or_is_refused(chain: dict[str, Any], data: st.DataObject) -> None:
+    """Above all where a short last strip is allowed: a cut stream must not be taken for one."""
+    decoder, expected = _compiled(chain), _plain(chain)
+    height = chain["chunk_shape"][-2]
+    rows = data.draw(st.integers(1, height))
+    first = data.draw(st.integers(0, height - rows))
+    out = np.empty((*chain["chunk_shape"][:-2], rows, chain["chunk_shape"][-1]), chain["dtype"])
+    encoded = chain["encoded"]
+    refused = 0
+    for cut in range(len(encoded)):
+        try:
+            decoder.decode_into(encoded[:cut], out, first=first, partial=True)
+        except CodecError:
+            refused += 1
+        else:
+            assert out.tobytes() == expected[..., first : first + rows, :].tobytes()
+    held = _row_bytes(chain) * (first + rows)
+    if chain["compressor"] is None and decoder.decompress is not None:
+        # Stored rows are there as soon as their last byte is.
+        assert refused == min(held, len(encoded))
+        if len(encoded) == _row_bytes(chain) * height:
+            assert decoder.beginning(first + rows, len(encoded), 9.0) == held
+    elif chain["compressor"] != {"id": "zlib"}:
+        assert refused == len(encoded)
+        assert decoder.beginning(first + rows, len(encoded), 2.0) == len(encoded)
+
+
+def _row_bytes(chain: dict[str, Any]) -> int:
+    """Bytes of a stored row, of all samples: every chain's chunk is decoded from whole rows."""
+    if chain["filters"]:
+        return int(numcodecs.get_codec(chain["filters"][-1]).encoded_row_bytes)
+    return int(np.prod(chain["chunk_shape"]) // chain["chunk_shape"][-2] * np.dtype(chain["dtype"]).itemsize)
+
+
+@pytest.mark.parametrize(
+    ("rows", "density", "expected"),
+    [(256, 1.0, 250_512), (256, 2.0, 400_512), (512, 1.0, 500_512), (512, 3.0, 750_512), (1023, 8.0, 1_000_000)],
+)
+def test_a_beginning_is_a_share_of_the_bytes_by_rows_and_density(rows: int, density: float, expected: int) -> None:
+    decoder = compile_decoder([], {"id": "zlib"}, "<u2", (1024, 1024))
+    assert decoder.beginning(rows, 1_000_000, density) == pytest.approx(expected, abs=1)
+    assert decoder.beginning(1024, 1_000_000, density) == 1_000_000
+
+
 @pytest.mark.parametrize("golden", [golden for golden in GOLDENS if golden.name not in {"fill_order", "lzw"}], ids=str)
 def test_golden_chunks_decode_alike(golden) -> None:
     rows, columns, samples = golden.config["shape"]

@@ -16,7 +16,7 @@ needs_igzip = pytest.mark.skipif(inflate._igzip is None, reason="this imagecodec
 def _result(data: bytes, size: int, whole: int | None = None) -> tuple[str, object]:
     out = np.zeros(size, np.uint8)
     try:
-        return "decoded", bytes(inflate._inflate(np.frombuffer(data, np.uint8), out, whole or size))
+        return "decoded", bytes(inflate.inflate(np.frombuffer(data, np.uint8), out, whole or size))
     except CodecError as error:
         return "refused", str(error)
 
@@ -92,3 +92,27 @@ def test_igzip_fills_memory_to_its_last_byte_before_it_says_that_the_stream_goes
             out = np.full(size, filled, np.uint8)
             assert inflate._igzip_overflows(data, out)
             assert out.tobytes() == pixels[:size]
+
+
+@pytest.mark.parametrize("igzip", [True, False])
+def test_a_cut_stream_gives_what_it_holds_and_never_more(monkeypatch: pytest.MonkeyPatch, *, igzip: bool) -> None:
+    """A decoder that guesses at bits behind the end would fill the last bytes with them."""
+    if not igzip:
+        monkeypatch.setattr(inflate, "_igzip", None)
+    elif inflate._igzip is None:
+        pytest.skip("this imagecodecs has no igzip")
+    chance = random.Random(20261124)  # noqa: S311 - no secret
+    full = 0
+    for _ in range(40):
+        size = chance.choice([300, 5000, 40000])
+        pixels = bytes(chance.choices(range(chance.choice([3, 16, 256])), k=size))
+        data = zlib.compress(pixels, chance.choice([0, 1, 6, 9]))
+        for _ in range(10):
+            cut = chance.randrange(2, len(data))
+            held = len(zlib.decompressobj().decompress(data[:cut]))
+            for wanted in {max(1, held - 1), max(1, held), held + 1, held + 2, held + 9} - {size}:
+                kind, found = _result(data[:cut], wanted, size + 9)
+                if kind == "decoded" and len(found) == wanted:
+                    full += 1
+                    assert found == pixels[:wanted]
+    assert full > 400

@@ -62,6 +62,13 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rasteret_refs.objects.client._LONGEST_BACKOFF", 0.02)
 
 
+@pytest.fixture(autouse=True)
+def _guessing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for beginnings of these small tiles as of large ones."""
+    monkeypatch.setattr("rasteret_refs.read.beginnings.WORTH_OF_BATCH", 1)
+    monkeypatch.setattr("rasteret_refs.read.beginnings.WORTH_OF_TILE", 1)
+
+
 def test_faulty_answers_to_reads_give_right_pixels_or_errors_of_ours(
     served: Server, tmp_path: Path, pixels: npt.NDArray[Any], transport: Transport
 ) -> None:
