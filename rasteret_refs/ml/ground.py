@@ -96,8 +96,9 @@ class Ground:
             texts, first, counts = np.unique(of.finest.crs[rows].astype(str), return_index=True, return_counts=True)
             crs = str(texts[min(range(len(texts)), key=lambda i: (-counts[i], first[i]))])
         self.crs = common_crs(crs)
-        own = self._same(rows)
-        pixel = transforms[np.flatnonzero(own)[0] if own.any() else 0]
+        self._own = self._same(rows)
+        """Which of `rows` lie in the dataset's CRS."""
+        pixel = transforms[np.flatnonzero(self._own)[0] if self._own.any() else 0]
         self.res = _pair(res) if res is not None else (abs(float(pixel[0])), abs(float(pixel[4])))
         self.origin = float(pixel[2]), float(pixel[5])
 
@@ -120,8 +121,12 @@ class Ground:
         a, c, e, f = (images.transform[rows, i] for i in (0, 2, 4, 5))
         x1, y1 = c + a * images.width[rows], f + e * images.height[rows]
         boxes = np.stack([np.minimum(c, x1), np.minimum(f, y1), np.maximum(c, x1), np.maximum(f, y1)], axis=1)
-        for number in np.flatnonzero(~self._same(rows)):
-            boxes[number] = self._aligned(images.crs[rows[number]], boxes[number])
+        aligned: dict[tuple[Any, ...], Floats] = {}  # scenes of one grid, of which there are few, have one box
+        for number in np.flatnonzero(~self._own):
+            key = images.crs[rows[number]], *boxes[number].tolist()
+            if key not in aligned:
+                aligned[key] = self._aligned(key[0], boxes[number])
+            boxes[number] = aligned[key]
         return boxes
 
     def _aligned(self, crs: Any, box: Floats) -> Floats:
