@@ -163,20 +163,23 @@ class SealedSet:
             except DamagedError:
                 if self._current is not current:  # another thread has found the newer state meanwhile
                     continue
-                newer = self._newer()
+                newer = self._newer(current)
                 if newer is None:
                     raise
                 self._current = newer
         return _checked(self.files, sealed(self._current), name)
 
-    def _newer(self) -> Seal | None:
-        """Return the seal that stands there now, if it is a later state of what was opened."""
+    def _newer(self, known: Seal) -> Seal | None:
+        """Return the seal that stands there now, if it is a later state of what was opened and not `known`.
+
+        Not compared with `_current`, which another thread may have set to this very seal meanwhile.
+        """
         try:
             data = self.files.read(SEAL, LARGEST_SEAL)
             seal = Seal.from_bytes(data, self.files.location)
         except (ObjectError, RefsetError):
             return None
-        return seal if seal != self._current and self.digest in seal.previous else None
+        return seal if seal != known and self.digest in seal.previous else None
 
 
 def _first_read(files: SetFiles) -> bytes:

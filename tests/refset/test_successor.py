@@ -12,6 +12,7 @@ import zarr
 
 from rasteret_refs.errors import DamagedError, QueryError, RefsetError
 from rasteret_refs.refset.coordinates import stored_values
+from rasteret_refs.refset.files import LocalFiles
 from rasteret_refs.refset.geoparquet import concatenated
 from rasteret_refs.refset.opened import OpenedRefset
 from rasteret_refs.refset.plain import plain_store
@@ -97,6 +98,25 @@ def test_readers_of_the_older_state_go_on_with_its_pixels(refs: Path, planned: P
             table = reader.records(ARRAY, k)
             assert table["path"].to_pylist()[:1] == [planned.urls[k * 8 // 5] if k * 8 // 5 != 2 else ""]
         assert reader.scenes["id"].to_pylist() == list(planned.ids)
+
+
+def test_two_threads_find_the_newer_state_at_once(
+    refs: Path, planned: Planned, new: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one of them reads the newer seal, the other has already taken it: no damage."""
+    early = OpenedRefset(refs)
+    grow(refs, planned, new)
+    original, nested = LocalFiles.read, []
+
+    def read_seal(files: LocalFiles, name: str, most: int | None = None) -> bytes:
+        if name == "refs.json" and not nested:
+            nested.append(name)
+            early.records(ARRAY, 4)  # what another thread does in between
+        return original(files, name, most)
+
+    monkeypatch.setattr(LocalFiles, "read", read_seal)
+    assert early.scenes["id"].to_pylist() == list(planned.ids)
+    assert nested
 
 
 def test_a_set_replaced_by_another_one_is_no_later_state(
