@@ -178,9 +178,8 @@ class Ground:
                 for one in self.of.images:
                     part = out[number, first : first + one.bands]
                     first += one.bands
-                    mosaics.append(
-                        Mosaic(out=part, fill=one.fill(rows[0]), layers=self._layers(one, rows, place, batch))
-                    )
+                    layers = self._layers(one, rows, place, batch)
+                    mosaics.append(Mosaic(out=part, fill=one.fill(rows[0]), layers=layers, most=len(rows)))
         yield from fill(mosaics)
         return images
 

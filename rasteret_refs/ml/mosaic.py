@@ -30,6 +30,9 @@ class Layer(Protocol):
     def valid(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Tell, after the reads, which pixels of `out` it has data for; broadcasts against `out`."""
 
+    def is_settled(self) -> bool:
+        """Tell, after the reads, whether all pixels that it has no data for hold the fill value already."""
+
 
 class ImageLayer:
     """An image in the CRS of the place, read by nearest neighbour; pixel by pixel where the grids agree.
@@ -98,6 +101,13 @@ class ImageLayer:
             valid = valid & ~rule.hidden(pixels)
         return valid
 
+    def is_settled(self) -> bool:
+        """Nodata is the fill value, which is also read outside of the image, and nothing else hides pixels."""
+        nodata, number = self.images.nodata[self.row], int(self.images.code[self.row])
+        if self._hiding or self._internal is not None:
+            return False
+        return not self.images.alpha[number] if nodata is None else bool(equal(np.asarray(nodata), self.fill))
+
 
 def equal(pixels: npt.NDArray[Any], value: Any) -> npt.NDArray[np.bool_]:
     """Compare with a nodata value, NaN included."""
@@ -114,34 +124,48 @@ class Mosaic:
     """(bands, rows, columns); filled in place. Its first layer reads straight into it."""
     fill: Any
     layers: Iterable[Layer]
+    most: int | None = None
+    """How many layers there are at most, where that is known: after the last one nobody asks what is filled."""
     by_value: bool = True
     """A pixel that equals `fill` counts as not filled, whoever put it there: `rasterio.merge` does so."""
+    _taken: int = field(init=False, default=0)
     _filled: npt.NDArray[np.bool_] | None = field(init=False, default=None)
-    """None before the first layer: fresh memory is slow to write to, and requests would wait for it."""
+    """None where it follows from `out`, or before the first layer: fresh memory is slow to write to."""
 
     @property
     def filled(self) -> npt.NDArray[np.bool_]:
         """Which pixels a layer has filled; of the shape of `out`, not to be written to."""
-        return np.broadcast_to(np.False_, self.out.shape) if self._filled is None else self._filled
+        if not self._taken:
+            return np.broadcast_to(np.False_, self.out.shape)
+        if self._filled is None:
+            self._filled = ~_is_fill(self.out, self.fill)
+        return self._filled
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a further layer could fill something."""
+        return self._taken != self.most and not self.filled.all()
 
     def finish(self) -> None:
         """Fill the output, where there was no layer at all."""
-        if self._filled is None:
+        if not self._taken:
             self.out[...] = self.fill
 
     def take(self, layer: Layer, pixels: npt.NDArray[Any]) -> None:
         """Use a layer's pixels where nothing is yet."""
-        valid = layer.valid(pixels)
-        if self._filled is None:
+        if self._taken:
+            wanted = layer.valid(pixels) & ~self.filled
+            np.copyto(self.out, pixels, where=wanted, casting="unsafe")
+            filled = self.filled | wanted
+        elif self.by_value and layer.is_settled():
+            filled = None
+        else:
+            valid = layer.valid(pixels)
             if not valid.all():
                 np.copyto(self.out, self.fill, where=~valid, casting="unsafe")
-            self._filled = np.broadcast_to(valid, self.out.shape)
-        else:
-            wanted = valid & ~self._filled
-            np.copyto(self.out, pixels, where=wanted, casting="unsafe")
-            self._filled = self._filled | wanted
-        if self.by_value:
-            self._filled = ~_is_fill(self.out, self.fill)
+            filled = np.broadcast_to(valid, self.out.shape)
+        self._taken += 1
+        self._filled = None if self.by_value else filled
 
 
 def _is_fill(pixels: npt.NDArray[Any], fill: Any) -> npt.NDArray[np.bool_]:
@@ -178,7 +202,7 @@ def fill(mosaics: Sequence[Mosaic]) -> Reads[None]:
         yield sorted(windows, key=lambda window: window.then is None)
         for mosaic, layer, pixels in used:
             mosaic.take(layer, pixels)
-        open_ = [(mosaic, layers) for mosaic, layers in remaining if not mosaic.filled.all()]
+        open_ = [(mosaic, layers) for mosaic, layers in remaining if mosaic.is_open]
         first = False
 
 

@@ -116,6 +116,10 @@ class SceneLayer:
             valid = valid & part.valid(out[channels]).all(axis=0, keepdims=True)
         return valid
 
+    def is_settled(self) -> bool:
+        """Never taken for granted: where one asset has no data, the others' pixels stand."""
+        return False
+
 
 class SeriesSource(ChipSource):
     """Chips of which each is a series of mosaics; parameters as those of `ChipSource`."""

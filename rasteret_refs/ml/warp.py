@@ -78,6 +78,8 @@ class Warp:
             for mask, at, rule in masks
         ]
         self._valid: npt.NDArray[np.bool_] = np.broadcast_to(np.False_, self._shape)
+        self._everywhere = False
+        """Whether the image has data on all of the place; known when it is warped."""
         self._warped: Future[None] | None = None
         self._surrounded = False  # whether the image goes on around all of the place
 
@@ -109,9 +111,10 @@ class Warp:
         own, wanted = self._grids(top, left, height, width)
         lines = lines_of(self.images, self.row, (top, left), (height, width))
         pixels = np.empty((out.shape[0], height, width), array.dtype)
-        mask = np.full((1, height, width), 255, np.uint8)
+        mask = None
         planned = [window_of(array, index, lines, pixels, outside=self.fill)]
         if internal is not None:
+            mask = np.empty((1, height, width), np.uint8)
             planned.append(window_of(internal, index, lines, mask, outside=0))
         own_windows = [one for one in planned if one is not None]
         if own_windows:
@@ -130,36 +133,40 @@ class Warp:
         return own, Grid(crs=_system(place.crs), transform=(a, b, c, d, e, f), height=place.height, width=place.width)
 
     def _warp(
-        self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8], own: Grid, wanted: Grid, out: npt.NDArray[Any]
-    ) -> None:
+        self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None, own: Grid, wanted: Grid,
+        out: npt.NDArray[Any],
+    ) -> None:  # fmt: skip
         """Have the image warped, now that its pixels are there; `valid` waits for it."""
         nodata = self.images.nodata[self.row]
+        if not self._may_meet(nodata, pixels):
+            nodata = None
 
         def then(warped: npt.NDArray[Any]) -> None:
             np.copyto(out, warped, casting="unsafe")
-            self._valid = self._reached(pixels, mask, own, wanted)
+            own_mask = self._own_mask(pixels, mask, nodata)
+            self._everywhere = self._surrounded and (own_mask is None or bool(own_mask.all()))
+            everywhere = np.broadcast_to(np.True_, self._shape)
+            self._valid = everywhere if self._everywhere else _reached(own_mask, own, wanted)
 
         self._warped = self._batch.add(
             WarpTask(
                 pixels=pixels, source=own, wanted=wanted, resampling=self.resampling,
-                nodata=nodata if self._may_meet(nodata, pixels) else None, fill=self.fill, then=then,
+                nodata=nodata, fill=self.fill, then=then,
             )
         )  # fmt: skip
 
-    def _reached(
-        self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8], own: Grid, wanted: Grid
-    ) -> npt.NDArray[np.bool_]:
-        """Where the image has data on the place, by nearest neighbour."""
-        nodata = self.images.nodata[self.row]
+    def _own_mask(
+        self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None, nodata: Any
+    ) -> npt.NDArray[np.uint8] | None:
+        """Where the image has data (not 0), on its own grid; None: everywhere."""
         if nodata is not None:
-            hidden = np.isnan(pixels) if nodata != nodata else pixels == nodata  # noqa: PLR0124 - only NaN differs
-            mask = np.where(hidden.all(axis=0, keepdims=True), np.uint8(0), mask)
-        elif self.images.alpha[int(self.images.code[self.row])]:
-            mask = np.where(pixels[-1:] == 0, np.uint8(0), mask)
-        if self._surrounded and mask.all():
-            return np.broadcast_to(np.True_, self._shape)
-        reached: npt.NDArray[np.bool_] = onto(mask, own, wanted, resampling="nearest", nodata=None, fill=0) != 0
-        return reached
+            equal = np.isnan(pixels) if nodata != nodata else pixels == nodata  # noqa: PLR0124 - only NaN differs
+            hidden = equal.all(axis=0, keepdims=True)
+        elif self.images.nodata[self.row] is None and self.images.alpha[int(self.images.code[self.row])]:
+            hidden = pixels[-1:] == 0
+        else:
+            return mask
+        return np.where(hidden, np.uint8(0), np.uint8(255) if mask is None else mask)
 
     def _may_meet(self, nodata: Any, pixels: npt.NDArray[Any]) -> bool:
         """Whether nodata takes part in a warp: GDAL takes half as long again where it must look out for it."""
@@ -188,6 +195,19 @@ class Warp:
         if self.images.nodata[self.row] is None:
             return valid
         return valid & ~(np.isnan(out) if self.fill != self.fill else out == self.fill)
+
+    def is_settled(self) -> bool:
+        """It has data everywhere, and what it has no data for there was warped to the fill value."""
+        self.wait()
+        return self._everywhere and not self._hiding
+
+
+def _reached(mask: npt.NDArray[np.uint8] | None, own: Grid, wanted: Grid) -> npt.NDArray[np.bool_]:
+    """Where an image has data on a place, by nearest neighbour; shape (1, rows, columns)."""
+    if mask is None:
+        mask = np.full((1, own.height, own.width), 255, np.uint8)
+    reached: npt.NDArray[np.bool_] = onto(mask, own, wanted, resampling="nearest", nodata=None, fill=0) != 0
+    return reached
 
 
 def _followed(window: Window, countdown: Countdown) -> Window:
