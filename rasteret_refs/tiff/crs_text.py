@@ -6,6 +6,7 @@ URLs are asked where PROJ's network access is on. Names without a directory are 
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 LONGEST: Final = 100_000
@@ -22,6 +23,7 @@ _PARAMETER: Final = re.compile(r"\b(?:\w*grids?|file|init|model|catalog)\s*=\s*(
 _PLACE: Final = re.compile(r"[/\\~]")
 
 
+@lru_cache(maxsize=64)  # a set has the same text in each of its groups
 def crs_problem(text: str) -> str | None:
     """Say why a text may not be given to PROJ; None where it may."""
     if len(text) > LONGEST:
