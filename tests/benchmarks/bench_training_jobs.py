@@ -246,20 +246,23 @@ def import_all() -> None:
     import aiohttp  # noqa: F401
     import fsspec.implementations.local  # noqa: F401
     import imagecodecs
+    import orjson  # noqa: F401
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
     import rasterio.warp  # noqa: F401
     import torchgeo.samplers  # noqa: F401
 
     import rasteret_refs
+    import rasteret_refs_codecs
     from rasteret_refs.objects.runtime import obstore
 
     obstore()
     imagecodecs.deflate_decode  # noqa: B018 - loads the extension
     imagecodecs.delta_decode  # noqa: B018
-    for module in pkgutil.walk_packages(rasteret_refs.__path__, "rasteret_refs."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    for package in (rasteret_refs, rasteret_refs_codecs):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
 
 
 def make_environment() -> None:
