@@ -75,7 +75,7 @@ def test_each_pixel_is_the_first_valid_one(made, asset, rows, where, how):
 
 
 def warped(path, resampling, *, beside, alpha):
-    """A file on a grid of the next zone, `beside` pixels east of its middle: place, GDAL's pixels, where it has data."""
+    """A file on a grid of zone 44, `beside` pixels east of its middle: place, GDAL's pixels, and where it has data."""
     with rasterio.open(path) as file:
         west, south, east, north = transform_bounds(file.crs, "EPSG:32644", *file.bounds)
         x, y = round((west + east) / 2 - SIDE * 5, -1) + beside * 10, round((south + north) / 2 + SIDE * 5, -1)
