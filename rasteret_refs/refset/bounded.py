@@ -17,6 +17,8 @@ LARGEST_RATIO: Final = 1_000
 """Decoded bytes for one byte of the file, which dictionaries and runs of equal values reach in sound tables …"""
 SMALL: Final = 128 * 1024 * 1024
 """… and decoded bytes that any file may have."""
+_PARALLEL: Final = 1024 * 1024
+"""Bytes of a file from which on Arrow's threads read it: starting them takes 1 ms, which small tables do not."""
 _VALUE: Final = 8
 """Bytes that a value takes at least, be it null: offsets, indices."""
 
@@ -62,7 +64,7 @@ def read_bounded(
     doubtful = [column for column in doubtful if column.prefixed or column.path not in once]
     if doubtful:
         _measure(source, doubtful, most)
-    table = pq.ParquetFile(source, **options).read(columns=columns, use_threads=columns is None)
+    table = pq.ParquetFile(source, **options).read(columns=columns, use_threads=columns is None and size >= _PARALLEL)
     table.validate(full=True)  # texts that are no UTF-8 would raise where they are first looked at
     return table
 
