@@ -1,9 +1,11 @@
 """Bounded decompression: the standard compressors, never writing more bytes than a chunk has, and fewer on request."""
 
 import importlib
+import lzma
 import threading
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import imagecodecs
@@ -132,9 +134,20 @@ def _unzstd(data: Bytes, out: Bytes, whole: int) -> Bytes:
 
 def _unlzma(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature
     try:
-        return as_bytes(imagecodecs.lzma_decode(data, out=memoryview(out)))
+        decoded = as_bytes(imagecodecs.lzma_decode(data, out=memoryview(out)))
     except RuntimeError as error:
         raise CodecError(f"expected an xz stream of {out.size} bytes, got damaged data: {error}") from error
+    if decoded.size < out.size and not _is_whole_xz(data, out.size):
+        raise CodecError(f"expected an xz stream of {out.size} bytes, got one that is cut off after {decoded.size}")
+    return decoded
+
+
+def _is_whole_xz(data: Bytes, most: int) -> bool:
+    """Tell whether a stream comes to its end, which imagecodecs does not: a cut one is no short last strip."""
+    stream = lzma.LZMADecompressor()
+    with suppress(lzma.LZMAError):
+        stream.decompress(data, most)
+    return stream.eof
 
 
 def _unlzw(data: Bytes, out: Bytes, whole: int) -> Bytes:  # noqa: ARG001 - a common signature

@@ -1,6 +1,7 @@
 """Compiled decoders give the pixels of the plain chain: any chain, whole chunks and first rows, into any window."""
 
 import concurrent.futures
+import lzma
 import zlib
 from typing import Any
 
@@ -219,6 +220,28 @@ def test_only_the_rows_wanted_are_inflated() -> None:
     np.testing.assert_array_equal(out[:200], pixels[:200])
     with pytest.raises(CodecError, match="zlib"):
         decoder.decode_into(damaged, out)
+
+
+@pytest.mark.parametrize(
+    "compress", [zlib.compress, lzma.compress, imagecodecs.zstd_encode], ids=["zlib", "xz", "zstd"]
+)
+def test_a_cut_stream_is_no_short_last_strip(compress) -> None:
+    """Also where it is cut so that exactly the rows of a short last strip come out."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (64, 64), dtype=np.uint8)
+    name = {zlib.compress: "zlib", lzma.compress: "lzma"}.get(compress, "zstd")
+    encoded, out = compress(pixels.tobytes()), np.empty_like(pixels)
+    refused = 0
+    for short in (1, 20, 63):
+        decoder = compile_decoder([_config("pad", (64, 64, 1), short, sample_bytes=1)], {"id": name}, "|u1", (64, 64))
+        for cut in range(len(encoded) // 4, len(encoded) - 40, 3):
+            with pytest.raises(CodecError):
+                decoder.decode_into(encoded[:cut], out)
+            refused += 1
+        whole = compress(pixels[:short].tobytes())
+        decoder.decode_into(whole, out)
+        np.testing.assert_array_equal(out, np.r_[pixels[:short], pixels[short:] * 0])
+    assert refused > 1000
 
 
 def test_a_wrong_check_sum_is_an_error_and_a_missing_one_is_not() -> None:
