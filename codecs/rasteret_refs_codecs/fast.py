@@ -19,12 +19,15 @@ import numpy.typing as npt
 from rasteret_refs_codecs.band_first import BandFirst
 from rasteret_refs_codecs.base import MAXIMUM_CHUNK_BYTES, Bytes, CodecError, as_bytes
 from rasteret_refs_codecs.images import ImageCodec
-from rasteret_refs_codecs.inflate import BEGINS, Decompress, copy_nothing, decompressor, scratch
+from rasteret_refs_codecs.inflate import BEGINS, Decompress, Scratch, copy_nothing, decompressor, scratch
 from rasteret_refs_codecs.pad import Pad
 from rasteret_refs_codecs.rows import RowCodec, rows_present
 
 _HEADERS = 512
 """Bytes of zlib's header and the code tables of a Deflate block, which stand before the first row."""
+
+_finished = Scratch()
+"""Rows that could not stay where they were decompressed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,17 @@ class Decoder:
         """Bytes of a decompressed row, of all samples where they are interleaved."""
         if self.steps:
             return self.steps[0].encoded_row_bytes
-        samples = self.chunk_shape[0] if self.band_first else 1
-        return self.chunk_shape[-1] * samples * self.dtype.itemsize
+        return self._pixel_row_bytes
+
+    @property
+    def _pixel_row_bytes(self) -> int:
+        """Bytes of a finished row, of all samples where they are interleaved."""
+        return self.chunk_shape[-1] * self._samples * self.dtype.itemsize
+
+    @property
+    def _samples(self) -> int:
+        """Samples that stand beside each other in the decompressed bytes."""
+        return self.chunk_shape[0] if self.band_first else 1
 
     def beginning(self, rows: int, nbytes: int, density: float) -> int:
         """Say how many of a chunk's encoded bytes are enough to decode its first rows.
@@ -111,15 +123,78 @@ class Decoder:
             The data do not decode to the chunk, or to the rows needed of it, or `out` does not fit.
         """
         target = self._target(out, rows, first)
-        encoded = as_bytes(data)
-        if partial and self.decompress not in BEGINS:
-            raise CodecError("expected all bytes of a chunk whose compression cannot stop early, got its beginning")
+        encoded = self._accepted(data, partial=partial)
         if self.decompress is not None:
-            self._decode_rows(encoded, target, first, partial=partial)
+            count = first + target.shape[1]
+            direct = not self.steps and self._samples == 1 and not first and target.flags.c_contiguous
+            memory = target.reshape(-1).view(np.uint8) if direct else scratch.take(count * self._row_bytes)
+            decoded, present = self._decompressed(encoded, memory, count, partial=partial)
+            if direct and np.shares_memory(decoded, memory):
+                target[:, present:] = 0
+            else:
+                self._finish(decoded, target, first, present)
         elif self.image is not None:
             self._decode_image(encoded, target, first)
         else:
             self._decode_plainly(encoded, target, first)
+
+    def decode_rows(self, data: Any, rows: int, *, first: int = 0, partial: bool = False) -> npt.NDArray[Any]:
+        """Decode some rows of a chunk, where their bytes were decompressed to if that can be: fresh memory is slow.
+
+        Parameters
+        ----------
+        data, first, partial
+            As of `decode_into`.
+        rows
+            How many rows are needed.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the chain's dtype and of the chunk's shape, but for the rows; any strides. Not to be written to, and
+            valid until this thread decodes again, as long as `data` is.
+
+        Raises
+        ------
+        CodecError
+            The data do not decode to the rows needed.
+        """
+        shape = (*self.chunk_shape[:-2], rows, self.chunk_shape[-1])
+        if first < 0 or not 1 <= rows <= self.chunk_shape[-2] - first:
+            raise CodecError(f"expected rows of a chunk of {self.chunk_shape}, got rows={rows}, first={first}")
+        if self.decompress is None:
+            out = self._held(shape)
+            self.decode_into(data, out, first=first, partial=partial)
+            return out
+        count, width = first + rows, self._row_bytes
+        memory = scratch.take(count * width)
+        decoded, present = self._decompressed(self._accepted(data, partial=partial), memory, count, partial=partial)
+        if present < count or not self._stays(decoded, memory):
+            out = self._held(shape)
+            self._finish(decoded, out if out.ndim == 3 else out[None], first, present)
+            return out
+        wanted = decoded[first * width : count * width]
+        chunky = wanted.view(self.dtype).reshape(rows, -1, self._samples)
+        if self.steps:
+            run_rows(self.steps, wanted, chunky)
+        planes: npt.NDArray[Any] = chunky.transpose(2, 0, 1) if len(shape) == 3 else chunky[..., 0]
+        return planes
+
+    def _accepted(self, data: Any, *, partial: bool) -> Bytes:
+        """View encoded bytes; refuse a beginning of what cannot stop early."""
+        if partial and self.decompress not in BEGINS:
+            raise CodecError("expected all bytes of a chunk whose compression cannot stop early, got its beginning")
+        return as_bytes(data)
+
+    def _held(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Give memory of this thread's for finished rows."""
+        return _finished.take(math.prod(shape) * self.dtype.itemsize).view(self.dtype).reshape(shape)
+
+    def _stays(self, decoded: Bytes, memory: Bytes) -> bool:
+        """Tell whether row codecs may finish rows in the place of the decompressed ones."""
+        if not self.steps:
+            return True
+        return self._row_bytes == self._pixel_row_bytes and np.may_share_memory(decoded, memory)
 
     def _target(self, out: npt.NDArray[Any], rows: int | None, first: int) -> npt.NDArray[Any]:
         """Return the rows of `out` to fill, as (bands, rows, columns)."""
@@ -141,22 +216,17 @@ class Decoder:
         target = out[..., :wanted, :]
         return target if target.ndim == 3 else target[None]
 
-    def _decode_rows(self, data: Bytes, target: npt.NDArray[Any], above: int, *, partial: bool) -> None:
-        """Decompress down to the last row of `target`, and run the row codecs on the rows that it has."""
-        bands, rows, _ = target.shape
-        rows += above
-        samples = bands if self.band_first else 1
-        row_bytes = self._row_bytes
-        direct = not self.steps and samples == 1 and not above and target.flags.c_contiguous
-        size = rows * row_bytes
-        memory = target.reshape(-1).view(np.uint8) if direct else scratch.take(size)
-        decoded = self.decompress(data, memory, self.chunk_shape[-2] * row_bytes)  # type: ignore[misc] # not None: see decode_into
-        present = rows_present(decoded.size, rows, 0 if partial else self.short_rows, row_bytes)
+    def _decompressed(self, data: Bytes, memory: Bytes, rows: int, *, partial: bool) -> tuple[Bytes, int]:
+        """Decompress down to a row, into `memory` if it can be; tell how many rows there are."""
+        decoded = self.decompress(data, memory, self.chunk_shape[-2] * self._row_bytes)  # type: ignore[misc] # not None: see the callers
+        return decoded, rows_present(decoded.size, rows, 0 if partial else self.short_rows, self._row_bytes)
+
+    def _finish(self, decoded: Bytes, target: npt.NDArray[Any], above: int, present: int) -> None:
+        """Run the row codecs on the rows that `target` has; those that are not present are 0."""
         target[:, max(present - above, 0) :] = 0
-        if present <= above or (direct and np.shares_memory(decoded, memory)):
-            return
-        chunky = target[:, : present - above].transpose(1, 2, 0)
-        run_rows(self.steps, decoded[above * row_bytes : present * row_bytes], chunky)
+        if present > above:
+            chunky = target[:, : present - above].transpose(1, 2, 0)
+            run_rows(self.steps, decoded[above * self._row_bytes : present * self._row_bytes], chunky)
 
     def _decode_image(self, data: Bytes, target: npt.NDArray[Any], above: int) -> None:
         """Decode an image, whole since such formats do not stop early, and copy the rows wanted."""

@@ -35,7 +35,7 @@ _SCRATCH_BYTES = 32 * 1024 * 1024
 _SLACK = 65536
 
 
-class _Scratch(threading.local):
+class Scratch(threading.local):
     """Memory that each thread decodes into again and again: fresh pages would cost as much as inflating."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class _Scratch(threading.local):
         return self.memory[:size]
 
 
-scratch = _Scratch()
+scratch = Scratch()
 
 
 def decompressor(config: Mapping[str, Any] | None) -> Decompress | None:

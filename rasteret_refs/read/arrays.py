@@ -142,3 +142,8 @@ def plane(chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if chunk.ndim < 2:  # noqa: PLR2004 - coordinates: one row
         return chunk[(np.newaxis,) * (2 - chunk.ndim)]
     return chunk[0] if chunk.ndim > 2 and chunk.shape[0] == 1 else chunk  # noqa: PLR2004 - rows and columns
+
+
+def unplaned(rows: npt.NDArray[Any], dimensions: int) -> npt.NDArray[Any]:
+    """View what `plane` shapes, or some rows of it, as the chunk that it is: the inverse."""
+    return rows[(np.newaxis,) * (dimensions - rows.ndim) + (0,) * (rows.ndim - dimensions)]

@@ -23,7 +23,7 @@ class Piece(NamedTuple):
     number: int
     """Of the chunk, in C order."""
     rows: int
-    """Rows of the chunk, from its top, that are enough."""
+    """Rows of the chunk, from its top, that are enough; 1 where it has no rows."""
     chunk_key: tuple[Any, ...]
     out_key: tuple[Any, ...]
     plain: bool
@@ -78,7 +78,6 @@ def outer(array: ReferencedArray, key: Sequence[Any]) -> Selection:
 
 
 def _pieces(array: ReferencedArray, parts: list[list[_Part]]) -> Iterator[Piece]:
-    row_axis = max(len(array.shape) - 2, 0)
     strides = array.strides
     plain = all(isinstance(part.inside, slice) and part.inside.step is None for axis in parts for part in axis)
     lists = sum(any(not isinstance(part.inside, slice) for part in axis) for axis in parts)
@@ -87,7 +86,8 @@ def _pieces(array: ReferencedArray, parts: list[list[_Part]]) -> Iterator[Piece]
         inside, outside = tuple(p.inside for p in combination), tuple(p.outside for p in combination)
         if lists:
             inside, outside = _open_mesh(inside, array.chunks), _open_mesh(outside, None)
-        yield Piece(number, combination[row_axis].stop, inside, outside, plain)
+        rows = combination[-2].stop if len(combination) > 1 else 1
+        yield Piece(number, rows, inside, outside, plain)
 
 
 def _open_mesh(keys: tuple[Any, ...], sizes: tuple[int, ...] | None) -> tuple[Any, ...]:
@@ -170,10 +170,10 @@ def points(array: ReferencedArray, key: Sequence[Any]) -> Selection:
         numbers += positions // chunk * stride
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(numbers[order]) != 0]) if len(order) else np.empty(0, dtype=np.int64)
-    row_axis = max(len(array.shape) - 2, 0)
     pieces = []
     for at in np.split(order, starts[1:]) if len(order) else ():
         inside = tuple(positions[at] % chunk for positions, chunk in zip(flat, array.chunks, strict=True))
         outside = np.unravel_index(at, shape)
-        pieces.append(Piece(int(numbers[at[0]]), int(inside[row_axis].max()) + 1, inside, outside, plain=False))
+        rows = int(inside[-2].max()) + 1 if len(inside) > 1 else 1
+        pieces.append(Piece(int(numbers[at[0]]), rows, inside, outside, plain=False))
     return Selection(filled=shape, shape=shape, pieces=pieces)

@@ -1,8 +1,8 @@
 """Tiles of a batch: which are fetched together, and how a fetched one reaches its places. No storage, no threads."""
 
-import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rasteret_refs.errors import DecodeError
 from rasteret_refs.objects.coalesce import coalesce
 from rasteret_refs.objects.room import HUGE_PAGE, huge
-from rasteret_refs.read.arrays import ReferencedArray, plane
+from rasteret_refs.read.arrays import ReferencedArray, plane, unplaned
 from rasteret_refs.read.manifests import Locations
 from rasteret_refs.read.selection import Piece
 from rasteret_refs.tiff.values import ByteRange
@@ -251,19 +251,6 @@ def decodings(jobs: Sequence[Job], buffers: Sequence[Any]) -> list[list[tuple[Jo
     return parts
 
 
-_scratch = threading.local()
-
-
-def _scratch_tile(array: ReferencedArray, rows: int) -> npt.NDArray[Any]:
-    """Give this thread's buffer for so many rows of a chunk: fresh memory costs a page fault every 4 KB."""
-    shape = (*array.chunks[:-2], rows, *array.chunks[-1:]) if len(array.chunks) > 1 else array.chunks
-    nbytes = math.prod(shape) * array.dtype.itemsize
-    held = getattr(_scratch, "bytes", None)
-    if held is None or held.nbytes < nbytes:
-        held = _scratch.bytes = np.empty(nbytes, dtype=np.uint8)
-    return held[:nbytes].view(array.dtype).reshape(shape)
-
-
 def kept_tile(array: ReferencedArray) -> npt.NDArray[Any]:
     """Give memory of its own for a tile that is kept: in huge pages, where it fills one and the system has them.
 
@@ -287,15 +274,22 @@ def decode(job: Job, data: Any, *, partial: bool = False) -> None:
         decode_tile(job, data, place, partial=partial)
         return
     first = job.first
-    tile = _scratch_tile(job.array, job.rows - first)
-    decode_tile(job, data, tile, first=first, partial=partial)
-    scatter(job, tile, first=first)
+    with _named(job):
+        rows = job.array.decoder.decode_rows(data, job.rows - first, first=first, partial=partial)
+    scatter(job, unplaned(rows, len(job.array.chunks)), first=first)
 
 
-def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, first: int = 0, partial: bool = False) -> None:
-    """Decode a tile's bytes into `tile`: a chunk, or its rows from `first` on, as many as `tile` has."""
+def decode_tile(job: Job, data: Any, tile: npt.NDArray[Any], *, partial: bool = False) -> None:
+    """Decode a tile's bytes into `tile`: a chunk, or its first rows."""
+    with _named(job):
+        job.array.decoder.decode_into(data, plane(tile), partial=partial)
+
+
+@contextmanager
+def _named(job: Job) -> Iterator[None]:
+    """Say which tile it is that does not decode."""
     try:
-        job.array.decoder.decode_into(data, plane(tile), first=first, partial=partial)
+        yield
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
         source = f"{job.url} from byte {job.offset}" if job.url else "inlined in its manifest"
         raise DecodeError(

@@ -122,6 +122,25 @@ def test_pixels_equal_the_plain_chains(chain: dict[str, Any], strided: bool, dat
     assert some.tobytes() == expected[..., begin : begin + rows, :].tobytes()
 
 
+@settings(max_examples=500, deadline=None)
+@given(chain=chains(), data=st.data())
+def test_rows_that_stay_where_they_are_decoded_equal_the_plain_chains(chain: dict[str, Any], data) -> None:
+    """And the encoded bytes remain as they were, also where nothing is compressed."""
+    expected = _plain(chain)
+    decoder, height = _compiled(chain), chain["chunk_shape"][-2]
+    encoded = bytearray(chain["encoded"])
+    for _ in range(2):
+        rows = data.draw(st.integers(1, height))
+        first = data.draw(st.integers(0, height - rows))
+        found = decoder.decode_rows(encoded, rows, first=first)
+        assert found.dtype == chain["dtype"]
+        assert found.shape == (*expected.shape[:-2], rows, expected.shape[-1])
+        assert found.tobytes() == expected[..., first : first + rows, :].tobytes()
+        assert encoded == chain["encoded"]
+    with pytest.raises(CodecError, match="rows"):
+        decoder.decode_rows(encoded, height - first + 1, first=first)
+
+
 @settings(max_examples=150, deadline=None)
 @given(chain=chains(), data=st.data())
 def test_what_the_plain_chain_refuses_is_refused_and_nothing_else_is_raised(chain: dict[str, Any], data) -> None:
@@ -158,8 +177,11 @@ def test_a_beginning_gives_the_rows_that_it_holds_or_is_refused(chain: dict[str,
             decoder.decode_into(encoded[:cut], out, first=first, partial=True)
         except CodecError:
             refused += 1
+            with pytest.raises(CodecError):
+                decoder.decode_rows(encoded[:cut], rows, first=first, partial=True)
         else:
             assert out.tobytes() == expected[..., first : first + rows, :].tobytes()
+            assert decoder.decode_rows(encoded[:cut], rows, first=first, partial=True).tobytes() == out.tobytes()
     held = _row_bytes(chain) * (first + rows)
     if chain["compressor"] is None and decoder.decompress is not None:
         # Stored rows are there as soon as their last byte is.
@@ -230,17 +252,16 @@ def test_a_cut_stream_is_no_short_last_strip(compress) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (64, 64), dtype=np.uint8)
     name = {zlib.compress: "zlib", lzma.compress: "lzma"}.get(compress, "zstd")
-    encoded, out = compress(pixels.tobytes()), np.empty_like(pixels)
+    encoded = compress(pixels.tobytes())
     refused = 0
     for short in (1, 20, 63):
         decoder = compile_decoder([_config("pad", (64, 64, 1), short, sample_bytes=1)], {"id": name}, "|u1", (64, 64))
         for cut in range(len(encoded) // 4, len(encoded) - 40, 3):
             with pytest.raises(CodecError):
-                decoder.decode_into(encoded[:cut], out)
+                decoder.decode_rows(encoded[:cut], 64)
             refused += 1
         whole = compress(pixels[:short].tobytes())
-        decoder.decode_into(whole, out)
-        np.testing.assert_array_equal(out, np.r_[pixels[:short], pixels[short:] * 0])
+        np.testing.assert_array_equal(decoder.decode_rows(whole, 64), np.r_[pixels[:short], pixels[short:] * 0])
     assert refused > 1000
 
 

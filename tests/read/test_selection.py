@@ -114,8 +114,8 @@ def test_each_tile_is_decoded_once_for_a_whole_batch(reader, monkeypatch):
     from rasteret_refs.read import tiles
 
     decoded = []
-    original = tiles.decode_tile
-    monkeypatch.setattr(tiles, "decode_tile", lambda job, *a, **k: (decoded.append(job.number), original(job, *a, **k)))
+    original = tiles.decode
+    monkeypatch.setattr(tiles, "decode", lambda job, *a, **k: (decoded.append(job.number), original(job, *a, **k)))
     array = reader.array("g/image")
     keys = [np.s_[0, 0:3, 0:3], np.s_[0, 2:5, 2:8], np.s_[0, 4:6, 0:4]]
     found = reader.read_many([Window(array=array, key=key) for key in keys])
