@@ -108,7 +108,7 @@ class Warp:
         top, left, height, width = window
         number, index = int(self.images.code[self.row]), int(self.images.index[self.row])
         array, internal = self.images.arrays[number], self.images.masks[number]
-        own, wanted = self._grids(top, left, height, width)
+        own, wanted, whole = grids = self._grids(top, left, height, width)
         lines = lines_of(self.images, self.row, (top, left), (height, width))
         pixels = np.empty((out.shape[0], height, width), array.dtype)
         mask = None
@@ -118,25 +118,27 @@ class Warp:
             planned.append(window_of(internal, index, lines, mask, outside=0))
         own_windows = [one for one in planned if one is not None]
         if own_windows:
-            self._batch.expect(own, wanted)
-        complete = Countdown(len(own_windows), lambda: self._warp(pixels, mask, own, wanted, out))
+            self._batch.expect(own, wanted, whole)
+        complete = Countdown(len(own_windows), lambda: self._warp(pixels, mask, grids, out))
         hiding = [one for warp, _, pixels in self._hiding for one in warp.windows(pixels)]
         return [*(_followed(one, complete) for one in own_windows), *hiding]
 
-    def _grids(self, top: int, left: int, height: int, width: int) -> tuple[Grid, Grid]:
-        """Of a window of the image, and of the place."""
-        a, b, c, d, e, f = self.images.transform[self.row]
-        moved = (a, b, c + a * left + b * top, d, e, f + d * left + e * top)
-        own = Grid(crs=_system(self.images.crs[self.row]), transform=moved, height=height, width=width)
-        place = self.place
-        a, b, c, d, e, f = place.transform
-        return own, Grid(crs=_system(place.crs), transform=(a, b, c, d, e, f), height=place.height, width=place.width)
+    def _grids(self, top: int, left: int, height: int, width: int) -> tuple[Grid, Grid, Grid]:
+        """Of a window of the image, of the place, and of the whole image."""
+        images, row, place = self.images, self.row, self.place
+        whole = _grid(images.crs[row], images.transform[row], images.height[row], images.width[row])
+        wanted = _grid(place.crs, place.transform, place.height, place.width)
+        return whole.window(slice(top, top + height), slice(left, left + width)), wanted, whole
 
     def _warp(
-        self, pixels: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None, own: Grid, wanted: Grid,
+        self,
+        pixels: npt.NDArray[Any],
+        mask: npt.NDArray[np.uint8] | None,
+        grids: tuple[Grid, Grid, Grid],
         out: npt.NDArray[Any],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Have the image warped, now that its pixels are there; `valid` waits for it."""
+        own, wanted, whole = grids
         nodata = self.images.nodata[self.row]
         if not self._may_meet(nodata, pixels):
             nodata = None
@@ -146,11 +148,11 @@ class Warp:
             own_mask = self._own_mask(pixels, mask, nodata)
             self._everywhere = self._surrounded and (own_mask is None or bool(own_mask.all()))
             everywhere = np.broadcast_to(np.True_, self._shape)
-            self._valid = everywhere if self._everywhere else _reached(own_mask, own, wanted)
+            self._valid = everywhere if self._everywhere else _reached(own_mask, grids)
 
         self._warped = self._batch.add(
             WarpTask(
-                pixels=pixels, source=own, wanted=wanted, resampling=self.resampling,
+                pixels=pixels, source=own, wanted=wanted, whole=whole, resampling=self.resampling,
                 nodata=nodata, fill=self.fill, then=then,
             )
         )  # fmt: skip
@@ -202,11 +204,19 @@ class Warp:
         return self._everywhere and not self._hiding
 
 
-def _reached(mask: npt.NDArray[np.uint8] | None, own: Grid, wanted: Grid) -> npt.NDArray[np.bool_]:
+def _grid(crs: Any, transform: Sequence[float], height: int, width: int) -> Grid:
+    a, b, c, d, e, f = map(float, transform)
+    return Grid(crs=_system(crs), transform=(a, b, c, d, e, f), height=int(height), width=int(width))
+
+
+def _reached(mask: npt.NDArray[np.uint8] | None, grids: tuple[Grid, Grid, Grid]) -> npt.NDArray[np.bool_]:
     """Where an image has data on a place, by nearest neighbour; shape (1, rows, columns)."""
+    own, wanted, whole = grids
     if mask is None:
         mask = np.full((1, own.height, own.width), 255, np.uint8)
-    reached: npt.NDArray[np.bool_] = onto(mask, own, wanted, resampling="nearest", nodata=None, fill=0) != 0
+    reached: npt.NDArray[np.bool_] = (
+        onto(mask, own, wanted, resampling="nearest", nodata=None, fill=0, whole=whole) != 0
+    )
     return reached
 
 

@@ -35,6 +35,8 @@ class WarpTask:
     """(bands, rows, columns)."""
     source: Grid
     wanted: Grid
+    whole: Grid
+    """The image that `source` is a window of."""
     resampling: str
     nodata: complex | None
     fill: Any
@@ -72,10 +74,10 @@ class WarpBatch:
         self._awaited: Counter[Hashable] = Counter()
         self._waiting: dict[Hashable, list[_Waiting]] = {}
 
-    def expect(self, source: Grid, wanted: Grid) -> None:
-        """Announce a warp between two grids."""
-        self._awaited[_between(source, wanted)] += 1
-        _queue.expect(source, wanted)
+    def expect(self, source: Grid, wanted: Grid, whole: Grid) -> None:
+        """Announce a warp between two grids, of a window of an image."""
+        self._awaited[_between(source, wanted, whole)] += 1
+        _queue.expect(source, wanted, whole)
 
     def add(self, task: WarpTask) -> "Future[None]":
         """Have an announced warp done, now that its pixels are there.
@@ -86,7 +88,7 @@ class WarpBatch:
             Done when `then` has been called; with a QueryError where GDAL finds no way from grid to grid.
         """
         one: _Waiting = (task, Future())
-        key = _between(task.source, task.wanted)
+        key = _between(task.source, task.wanted, task.whole)
         with self._lock:
             self._awaited[key] -= 1
             group = self._waiting.setdefault(key, [])
@@ -99,9 +101,9 @@ class WarpBatch:
         return one[1]
 
 
-def _between(source: Grid, wanted: Grid) -> Hashable:
+def _between(*grids: Grid) -> Hashable:
     """Tell grids apart; hashing a CRS would take a tenth of a millisecond."""
-    return tuple((grid.crs.srs, grid.transform, grid.height, grid.width) for grid in (source, wanted))
+    return tuple((grid.crs.srs, grid.transform, grid.height, grid.width) for grid in grids)
 
 
 def _joined(group: Sequence[_Waiting]) -> list[list[_Waiting]]:
@@ -128,12 +130,12 @@ class WarpQueue:
         self._lock = threading.Lock()
         self._waiting: deque[Sequence[_Waiting]] = deque()
         self._threads = 0
-        self._expected: tuple[Grid, Grid] | None = None
+        self._expected: tuple[Grid, Grid, Grid] | None = None
         self._begun = False
 
-    def expect(self, source: Grid, wanted: Grid) -> None:
+    def expect(self, source: Grid, wanted: Grid, whole: Grid) -> None:
         """Tell that pixels will come that are to be warped."""
-        self._expected = source, wanted
+        self._expected = source, wanted, whole
 
     def begin(self) -> None:
         """Let a thread begin, where warps are expected and none has come yet."""
@@ -141,9 +143,10 @@ class WarpQueue:
             if self._begun or self._expected is None:
                 return
             self._begun = True
-            small = [replace(grid, height=2, width=2) for grid in self._expected]
+            *grids, whole = self._expected
+        small = [replace(grid, height=2, width=2) for grid in grids]
         pixels = np.ones((1, 2, 2), np.uint8)
-        workers.warpers().submit(lambda: onto(pixels, *small, resampling="nearest", nodata=None, fill=0))
+        workers.warpers().submit(lambda: onto(pixels, *small, resampling="nearest", nodata=None, fill=0, whole=whole))
 
     def add(self, group: Sequence[_Waiting]) -> None:
         """Have tasks done that join each other."""
@@ -181,7 +184,8 @@ def _warp(tasks: Sequence[WarpTask]) -> None:
     first = tasks[0]
     bands = first.pixels if len(tasks) == 1 else np.concatenate([task.pixels for task in tasks])
     warped = onto(
-        bands, first.source, first.wanted, resampling=first.resampling, nodata=first.nodata, fill=first.fill
+        bands, first.source, first.wanted,
+        resampling=first.resampling, nodata=first.nodata, fill=first.fill, whole=first.whole,
     )  # fmt: skip
     begin = 0
     for task in tasks:

@@ -22,17 +22,19 @@ _WARPED = """<VRTDataset rasterXSize="1" rasterYSize="1" subClass="VRTWarpedData
 <Transformer><GenImgProjTransformer>
 <SrcGeoTransform>500000,1,0,0,0,-1</SrcGeoTransform><DstGeoTransform>500000,1,0,0,0,-1</DstGeoTransform>
 <ReprojectTransformer><ReprojectionTransformer>
-<SourceSRS>{source}</SourceSRS><TargetSRS>{wanted}</TargetSRS>
+<SourceSRS>{source}</SourceSRS><TargetSRS>{wanted}</TargetSRS>{options}
 </ReprojectionTransformer></ReprojectTransformer>
 </GenImgProjTransformer></Transformer>
 <BandList><BandMapping src="1" dst="1"/></BandList>
 </GDALWarpOptions>
 </VRTDataset>"""
 
+_AREA = '<Options><Option key="AREA_OF_INTEREST">{area}</Option></Options>'
+
 _this = threading.local()
 
 
-def begin(source: Any, wanted: Any) -> None:
+def begin(source: Any, wanted: Any, area: str | None = None) -> None:
     """Let GDAL begin in this thread, where it has not.
 
     Parameters
@@ -40,6 +42,8 @@ def begin(source: Any, wanted: Any) -> None:
     source, wanted
         `pyproj.CRS` of pixels and of where they are wanted. Where there is no way from one to the other nothing is
         raised: the warp itself will say so.
+    area
+        Place of the image, as GDAL is told it for the warps to come: it keeps what it finds for a place.
     """
     if getattr(_this, "begun", False):
         return
@@ -48,6 +52,9 @@ def begin(source: Any, wanted: Any) -> None:
         import rasterio
         from rasterio._err import CPLE_BaseError
         from rasterio.errors import RasterioError
-    text = _WARPED.format(given=escape(_GIVEN), source=escape(source.to_wkt()), wanted=escape(wanted.to_wkt()))
+    options = "" if area is None else _AREA.format(area=area)
+    text = _WARPED.format(
+        given=escape(_GIVEN), source=escape(source.to_wkt()), wanted=escape(wanted.to_wkt()), options=options
+    )
     with suppress(RasterioError, CPLE_BaseError), rasterio.Env(), rasterio.open(text) as warped:
         warped.read(1)

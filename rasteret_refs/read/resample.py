@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 
 from rasteret_refs.errors import QueryError
 from rasteret_refs.extras import needed
 from rasteret_refs.read.gdal_threads import begin
-from rasteret_refs.read.overlap import overlap
+from rasteret_refs.read.overlap import overlap, transformer
 from rasteret_refs.read.target import Grid, both, moved_by, same_crs
 from rasteret_refs.read.ways import REACH, Course, Placement
 
@@ -34,6 +35,8 @@ _MEGABYTES = 4096
 """More than any piece takes: GDAL shall not cut what it is given."""
 _EXACT = 8
 """Bytes of integers that floats do not hold."""
+_HALF_TURN = 180.0
+"""Degrees."""
 
 
 def warp(
@@ -91,8 +94,9 @@ def warp(
             given, own = pixels[..., there.rows, there.columns], source.window(there.rows, there.columns)
         options = _options(course, resampling)
         warped = onto(
-            given, own, target.window(rows, span), resampling=resampling, nodata=nodata, fill=fill, options=options
-        )
+            given, own, target.window(rows, span), resampling=resampling, nodata=nodata, fill=fill,
+            whole=placement.level.grid, options=options,
+        )  # fmt: skip
         down, across = moved_by(rows, -placement.target_rows.start), moved_by(columns, -placement.target_columns.start)
         out[..., down, across] = warped[..., moved_by(columns, -span.start)]
     return out
@@ -148,24 +152,30 @@ def onto(
     resampling: str,
     nodata: complex | None,
     fill: Any,
+    whole: Grid | None = None,
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> npt.NDArray[Any]:
     """Warp all pixels of one grid onto another one; in any number of threads at once. See `warp`.
 
     Parameters
     ----------
+    whole
+        The image that `source` is a window of; None: `source` itself.
     options
         More of `rasterio.warp.reproject`.
     """
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == _EXACT and resampling == "nearest":
-        return _in_halves(pixels, source, wanted, fill=fill, options=options)
+        return _in_halves(pixels, source, wanted, fill=fill, whole=whole, options=options)
+    area = None if whole is None else _area(whole.crs.srs, whole.bounds)
+    if area is not None:
+        options = {**options, "AREA_OF_INTEREST": area}
     with needed("warping pixels onto another grid"):
         from rasterio import Env, band
         from rasterio._err import CPLE_BaseError  # GDAL's errors that rasterio does not translate
         from rasterio.errors import RasterioError
         from rasterio.warp import Resampling, reproject
 
-    begin(source.crs, wanted.crs)
+    begin(source.crs, wanted.crs, area)
     bands = pixels.reshape(-1, *pixels.shape[-2:])
     numbers = list(range(1, len(bands) + 1))
     try:
@@ -192,14 +202,51 @@ def onto(
     return warped.reshape(*pixels.shape[:-2], wanted.height, wanted.width)
 
 
+@lru_cache(maxsize=1024)
+def _area(crs: str, bounds: tuple[float, float, float, float]) -> str | None:
+    """Name the place of an image, by which PROJ chooses among the ways from one datum to another.
+
+    GDAL knows no more of the image than the window that it is given, and so windows of one image took different ways,
+    at the border of the United States and Canada 13 m apart. Also, it keeps what it has found for a place: looking for
+    it anew took a third of the time of a small warp.
+    https://gdal.org/en/stable/doxygen/gdal__alg_8h.html (GDALCreateGenImgProjTransformer2, AREA_OF_INTEREST)
+
+    Parameters
+    ----------
+    crs, bounds
+        Of the whole image: (left, bottom, right, top).
+
+    Returns
+    -------
+    str or None
+        West, south, east and north in degrees, as GDAL reckons them: of the corners, on the CRS's own datum; None
+        where they cannot be told, and GDAL shall find out for itself.
+    """
+    known = pyproj.CRS.from_user_input(crs)
+    geographic = known.geodetic_crs
+    if geographic is None or any(axis.unit_name != "degree" for axis in geographic.axis_info[:2]):
+        return None
+    left, bottom, right, top = bounds
+    x, y = transformer(known, geographic).transform([left, right, left, right], [bottom, bottom, top, top])
+    if not (np.isfinite([*x, *y]).all() and np.abs(x).max() <= _HALF_TURN and np.abs(y).max() <= _HALF_TURN / 2):
+        return None
+    return ",".join(repr(float(side)) for side in (min(x), min(y), max(x), max(y)))
+
+
 def _in_halves(
-    pixels: npt.NDArray[Any], source: Grid, wanted: Grid, *, fill: Any, options: Mapping[str, Any]
+    pixels: npt.NDArray[Any],
+    source: Grid,
+    wanted: Grid,
+    *,
+    fill: Any,
+    whole: Grid | None,
+    options: Mapping[str, Any],
 ) -> npt.NDArray[Any]:
     """Move integers of 64 bits as two of 32: GDAL's warper knows them as floats, which hold but 53 bits."""
     bands = pixels.reshape(-1, *pixels.shape[-2:])
     halves = np.ascontiguousarray(bands).view(np.uint32).reshape(*bands.shape, 2)
     planes = np.concatenate([halves[..., 0], halves[..., 1], np.ones((1, *bands.shape[-2:]), np.uint32)])
-    moved = onto(planes, source, wanted, resampling="nearest", nodata=None, fill=0, options=options)
+    moved = onto(planes, source, wanted, resampling="nearest", nodata=None, fill=0, whole=whole, options=options)
     covered, moved = moved[-1] != 0, moved[:-1]
     together = np.ascontiguousarray(np.stack([moved[: len(bands)], moved[len(bands) :]], axis=-1))
     out = np.where(covered, together.view(pixels.dtype)[..., 0], pixels.dtype.type(fill))

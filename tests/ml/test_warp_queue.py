@@ -66,10 +66,10 @@ class Warps:
     def plan(self, given, target, resampling="bilinear", *, nodata=None, fill=0, source=SOURCE):
         found = []
         task = WarpTask(
-            pixels=given, source=source, wanted=target, resampling=resampling, nodata=nodata, fill=fill,
+            pixels=given, source=source, wanted=target, whole=SOURCE, resampling=resampling, nodata=nodata, fill=fill,
             then=lambda warped: found.append(warped.copy()),
         )  # fmt: skip
-        self.batch.expect(source, target)
+        self.batch.expect(source, target, SOURCE)
         self.planned.append((task, found))
 
     def arrive(self, count=None):
@@ -195,7 +195,7 @@ def test_a_thread_begins_once_before_the_first_warps_and_not_where_none_are_expe
     monkeypatch.setattr(warp_queue, "_queue", WarpQueue())
     monkeypatch.setattr(warp_queue, "onto", lambda pixels, *grids, **_: begun.append((pixels.size, grids)))
     warp_queue.begin_expected()
-    WarpBatch().expect(SOURCE, wanted())
+    WarpBatch().expect(SOURCE, wanted(), SOURCE)
     warp_queue.begin_expected()
     warp_queue.begin_expected()
     workers.warpers().shutdown()

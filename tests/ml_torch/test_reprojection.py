@@ -22,11 +22,11 @@ def made(tmp_path_factory):
     return directory, collection(directory, SCENES, ASSETS)
 
 
-def warped(path, place, resampling, fill):
+def warped(path, place, resampling, fill, crs="EPSG:32643"):
     with rasterio.open(path) as file:
         out = np.full(place["shape"], fill, file.dtypes[0])
         reproject(
-            rasterio.band(file, 1), out, dst_transform=place["transform"], dst_crs="EPSG:32643", dst_nodata=fill,
+            rasterio.band(file, 1), out, dst_transform=place["transform"], dst_crs=crs, dst_nodata=fill,
             resampling=Resampling[resampling],
         )  # fmt: skip
         return out
@@ -48,6 +48,21 @@ def test_a_scene_of_another_crs_is_warped_as_rasterio_does(made, asset, fill, re
         both = (sample != fill) & (wanted != fill)
         assert both.mean() > 0.5
         assert np.median(np.abs(sample[both].astype(float) - wanted[both].astype(float))) <= 1
+
+
+def test_chips_take_the_scene_s_own_way_from_datum_to_datum(tmp_path):
+    """From NAD27 to WGS 84 there is one way for Canada and others for the United States, 13 m apart."""
+    scene = SceneSpec(id="border", x=400_000.0, y=5_480_000.0, crs="EPSG:26710", size=12_000)
+    found = collection(tmp_path, [scene], [AssetSpec(name="red", pixel=60.0)])
+    dataset = found.to_torchgeo(["red"], crs="EPSG:32610", res=60)
+    west, _, _, north = dataset.index.geometry.iloc[0].bounds
+    for row, column in [(200, 300), (400, 1500), (1500, 200), (1800, 1700)]:
+        x, y = west + 60 * column, north - 60 * row
+        sample = dataset[x : x + 6000, y - 6000 : y]["image"][0].numpy()
+        place = {"shape": (100, 100), "transform": rasterio.transform.from_origin(x, y, 60, 60)}
+        wanted = warped(tmp_path / "border_red.tif", place, "nearest", 0, "EPSG:32610")
+        assert (sample == wanted).mean() > 0.99  # as above
+        assert (wanted != 0).all()
 
 
 def test_boxes_of_warped_scenes_lie_on_the_dataset_s_pixels(made):

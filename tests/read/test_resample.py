@@ -217,6 +217,20 @@ def test_nearest_takes_the_pixel_that_begins_at_the_centre_however_degrees_are_r
     np.testing.assert_array_equal(refs.read(geobox=geobox, chunks={"y": 17, "x": 23})["image"][0], expected)
 
 
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+@pytest.mark.parametrize("dtype", ["u2", "i8"])
+def test_windows_take_the_image_s_own_way_from_datum_to_datum(make, method, dtype):
+    """From NAD27 to WGS 84 there is one way for Canada and others for the United States, 13 m apart."""
+    place, crs = Affine(60, 0, 400_000, 0, -60, 5_480_000), "EPSG:26710"
+    pixels = noise((2000, 2000), dtype)
+    refs = make((pixels, {"transform": place, "crs": crs, "compress": "zstd"}))
+    for row in (100, 300, 1000, 1600):
+        for column in (100, 1600):
+            geobox = GeoBox((60, 70), place @ Affine.translation(column, row), "EPSG:32610")
+            found = refs.read(geobox=geobox, resampling=method)["image"][0]
+            np.testing.assert_array_equal(found, gdal(pixels, geobox, method, transform=place, crs=crs))
+
+
 def test_wide_targets_are_warped_in_spans_that_no_chunk_shifts(make, monkeypatch):
     monkeypatch.setattr(resample, "SPAN", 128)
     monkeypatch.setattr(resample, "PIECE_BYTES", 100_000)
