@@ -3,11 +3,16 @@
 A thread that is woken for a tile of 100 KB decodes it in 0.2 ms and takes Python's lock from the event loop half a
 dozen times for it; while answers come in by the hundred, the loop waits for its lock longer than it works. So small
 tiles wait until the answers pause.
+
+Of the tiles that are there, those come first whose pixels somebody waits for to work on: that work then goes on beside
+the decoding of the others, where it would be left over at the end.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from rasteret_refs.read import tiles, workers
@@ -34,6 +39,8 @@ class Handover:
     def __init__(self, decode: Callable[[Part], None]) -> None:
         self._decode = decode
         self._loop = asyncio.get_running_loop()
+        self._large: dict[bool, deque[tuple[Part, Future[None]]]] = {True: deque(), False: deque()}
+        """Parts that no thread has taken yet, by whether they come first."""
         self._waiting: list[tuple[Part, asyncio.Future[None]]] = []
         self._bytes = 0
         self._since = 0.0
@@ -52,8 +59,7 @@ class Handover:
         parts = tiles.decodings(jobs, buffers)
         nbytes = sum(job.array.chunk_bytes for job in jobs)
         if nbytes >= tiles.DECODED_AT_ONCE:
-            pool = workers.decoders()
-            await all_done([self._loop.run_in_executor(pool, self._decode, part) for part in parts])
+            await all_done([self._decode_next(part) for part in parts])
             return
         done: asyncio.Future[None] = self._loop.create_future()
         now = self._loop.time()
@@ -69,9 +75,40 @@ class Handover:
             self._timer = self._loop.call_later(_PAUSE, self._hand_over)
         await done
 
+    def _decode_next(self, part: Part) -> "asyncio.Future[None]":
+        """Have the next thread that is free decode this part, or one that comes before it."""
+        done: Future[None] = Future()
+        self._large[_is_awaited(part)].append((part, done))
+        try:
+            workers.decoders().submit(self._take)
+        except RuntimeError as error:  # as in `_hand_over`
+            for _, left in self._left():
+                if left.set_running_or_notify_cancel():
+                    left.set_exception(error)
+        return asyncio.wrap_future(done)
+
+    def _left(self) -> Iterator[tuple[Part, Future[None]]]:
+        """Take what still waits, first what comes first."""
+        for comes_first in (True, False):
+            while self._large[comes_first]:
+                with suppress(IndexError):  # another thread was quicker
+                    yield self._large[comes_first].popleft()
+
+    def _take(self) -> None:
+        """Decode one part, in whichever thread."""
+        part, done = next(self._left(), (None, None))
+        if part is None or done is None or not done.set_running_or_notify_cancel():
+            return
+        try:
+            self._decode(part)
+        except BaseException as error:  # noqa: BLE001 - handed to who waits for it
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
     def _hand_over(self) -> None:
         """Let the threads share all that waits."""
-        queue = deque(self._waiting)
+        queue = deque(sorted(self._waiting, key=lambda waiting: not _is_awaited(waiting[0])))
         self._waiting, self._bytes = [], 0
         try:
             for _ in range(min(len(queue), workers.cores())):
@@ -93,6 +130,10 @@ class Handover:
             except BaseException as error:  # noqa: BLE001 - handed to who waits for it
                 ended.append((done, error))
         self._loop.call_soon_threadsafe(_tell, ended)
+
+
+def _is_awaited(part: Part) -> bool:
+    return any(job.awaited for job, _ in part)
 
 
 def _tell(ended: Sequence[tuple["asyncio.Future[None]", BaseException | None]]) -> None:

@@ -1,20 +1,22 @@
 """Handing tiles over to the decoding threads: who is told what, in which order, and how soon."""
 
 import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from rasteret_refs.errors import DecodeError
-from rasteret_refs.read import tiles
+from rasteret_refs.read import tiles, workers
 from rasteret_refs.read.handover import _LONGEST, Handover, all_done
 
 SMALL = 1000
 
 
-def job(name, nbytes=SMALL):
-    return SimpleNamespace(name=name, array=SimpleNamespace(chunk_bytes=nbytes))
+def job(name, nbytes=SMALL, awaited=()):
+    return SimpleNamespace(name=name, array=SimpleNamespace(chunk_bytes=nbytes), awaited=awaited)
 
 
 def test_what_one_tile_lacks_reaches_who_asked_for_it_and_nobody_else():
@@ -57,6 +59,62 @@ def test_large_tiles_are_handed_over_at_once_each_by_itself():
     assert asyncio.run(go()) is None
     assert sorted(job.name for part in parts for job, _ in part) == [0, 1, 2]
     assert [len(part) for part in parts] == [1, 1, 1]
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """One decoding thread, which takes nothing until it is let go."""
+    go = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(workers, "decoders", lambda: pool)
+        pool.submit(go.wait, 20)
+        yield go
+
+
+@pytest.mark.parametrize("nbytes", [SMALL, tiles.DECODED_AT_ONCE])
+def test_tiles_that_work_waits_for_come_first(one_thread, nbytes):
+    order = []
+
+    async def go():
+        handover = Handover(lambda part: order.extend(job.name for job, _ in part))
+        handover.under_way = 1
+        tiles = [("a", ()), ("b", ()), ("c", ("warp",)), ("d", ()), ("e", ("warp",))]
+        work = [asyncio.ensure_future(handover.decode([job(name, nbytes, of)], [b""])) for name, of in tiles]
+        await asyncio.sleep(0)
+        one_thread.set()
+        await asyncio.gather(*work)
+
+    asyncio.run(go())
+    assert order == ["c", "e", "a", "b", "d"]
+
+
+def test_large_tiles_that_are_given_up_are_not_decoded(one_thread):
+    seen = []
+
+    async def go():
+        handover = Handover(lambda part: seen.extend(job.name for job, _ in part))
+        work = [asyncio.ensure_future(handover.decode([job(n, tiles.DECODED_AT_ONCE)], [b""])) for n in range(4)]
+        await asyncio.sleep(0)
+        work[2].cancel()
+        await asyncio.sleep(0)
+        one_thread.set()
+        return [type(found) for found in await asyncio.gather(*work, return_exceptions=True)]
+
+    assert asyncio.run(go()) == [type(None), type(None), asyncio.CancelledError, type(None)]
+    assert seen == [0, 1, 3]
+
+
+def test_large_tiles_fail_with_the_threads_when_the_interpreter_goes(monkeypatch):
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    monkeypatch.setattr(workers, "decoders", lambda: pool)
+
+    async def run():
+        handover = Handover(lambda part: None)
+        await asyncio.wait_for(handover.decode([job(0, tiles.DECODED_AT_ONCE)], [b""]), 20)
+
+    with pytest.raises(RuntimeError, match="shutdown"):
+        asyncio.run(run())
 
 
 def test_the_last_answer_hands_over_all_that_waits():
