@@ -233,7 +233,9 @@ def internal_mask(reader: Reader, array: ReferencedArray) -> ReferencedArray | N
 def times_of(scenes: pa.Table) -> npt.NDArray[np.datetime64]:
     """Give each scene's instant (UTC, `datetime64[us]`), `start_datetime` where there is no `datetime`, or NaT."""
     columns = [scenes[name] for name in ("datetime", "start_datetime") if name in scenes.column_names]
-    column = pc.coalesce(*columns) if columns else pa.nulls(scenes.num_rows, pa.timestamp("us"))
+    column = columns[0] if columns else pa.nulls(scenes.num_rows, pa.timestamp("us"))
+    if len(columns) > 1 and column.null_count:
+        column = pc.coalesce(*columns)
     values = column.cast(pa.timestamp("us", tz=None) if not _zoned(column) else pa.timestamp("us", tz="UTC"))
     return cast("npt.NDArray[np.datetime64]", np.asarray(values.to_numpy(zero_copy_only=False) if isinstance(
         values, pa.Array) else values.to_numpy()).astype("datetime64[us]"))  # fmt: skip

@@ -4,6 +4,7 @@ The rule is that of `rasterio.merge` (method "first"), which TorchGeo uses: an o
 in turn fills what is still nodata. A round is one batch of reads; most mosaics are full after the first.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rasteret_refs.ml.images import AssetImages, Floats
+from rasteret_refs.ml.images import AssetImages
 from rasteret_refs.ml.pieces import Place, lines_on
 from rasteret_refs.ml.reads import Reads
 from rasteret_refs.ml.warp import Warp
@@ -218,14 +219,16 @@ def layer(
     masks: Sequence[tuple[AssetImages, int, Mask]] = (),
 ) -> Layer:
     """Choose how an image reaches a place: by index arithmetic, or warped across CRSs or by another resampling."""
-    if same_crs and (resampling == "nearest" or _on_grid(images.transform[row], np.asarray(place.transform))):
+    if same_crs and (resampling == "nearest" or _on_grid(images.transform[row].tolist(), place.transform)):
         return ImageLayer(images, row, place, fill=fill, masks=masks)
     return Warp(images, row, place, fill=fill, resampling=resampling, batch=batch, masks=masks)
 
 
-def _on_grid(own: Floats, other: Floats) -> bool:
+def _on_grid(own: Sequence[float], other: Sequence[float]) -> bool:
     """Whether two grids share their pixels."""
-    if not np.allclose(own[[0, 1, 3, 4]], other[[0, 1, 3, 4]], rtol=1e-9, atol=0):
+    a, b, _, d, e, _ = own
+    if not all(math.isclose(own[i], other[i], rel_tol=1e-9) for i in (0, 1, 3, 4)):
         return False
-    shift = np.array([(other[2] - own[2]) / own[0], (other[5] - own[5]) / own[4]]) if own[1] == own[3] == 0 else own[:1]
-    return bool((np.abs(shift - np.round(shift)) < 1e-3).all())  # noqa: PLR2004 - of a pixel
+    across, down, determinant = other[2] - own[2], other[5] - own[5], a * e - b * d
+    shift = (e * across - b * down) / determinant, (a * down - d * across) / determinant
+    return all(abs(by - round(by)) < 1e-3 for by in shift)  # noqa: PLR2004 - of a pixel

@@ -155,6 +155,18 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
         name = self._ids[row]
         return f"{name}#{row}" if name in self._repeated else name
 
+    def _disambiguate_slice(self, index: Any) -> tuple[slice, slice, slice]:
+        """Do as TorchGeo's, but look up the index's bounds, which takes half a millisecond, only for open slices."""
+        given = (index,) if isinstance(index, slice) else tuple(index)
+        if len(given) != 3 or any(axis.start is None or axis.stop is None for axis in given):  # noqa: PLR2004 - x, y, t
+            whole: tuple[slice, slice, slice] = super()._disambiguate_slice(index)
+            return whole
+        x, y, t = (
+            slice(axis.start, axis.stop, step if axis.step is None else axis.step)
+            for axis, step in zip(given, (*self.res, 1), strict=True)
+        )
+        return x, y, t
+
     def _window(self, index: Any) -> Window:
         """Resolve a slice to a window and the scenes in it, as TorchGeo's `RasterDataset` does."""
         x, y, t = self._disambiguate_slice(index)

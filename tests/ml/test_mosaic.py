@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import Resampling, transform_bounds
 
 from rasteret_refs.ml.images import images_of
-from rasteret_refs.ml.mosaic import ImageLayer, Mosaic, fill, layer
+from rasteret_refs.ml.mosaic import ImageLayer, Mosaic, _on_grid, fill, layer
 from rasteret_refs.ml.pieces import Place
 from rasteret_refs.ml.reads import WorkerReader, run, through
 from rasteret_refs.ml.warp_queue import WarpBatch
@@ -120,3 +121,14 @@ def test_rasterio_has_the_pixels_that_are_put_together_here(made):
     assert np.array_equal(
         boundless(directory, SCENES[0], "plain", place, 0), read(directory, "first", "plain")[:, :SIDE, :SIDE]
     )
+
+
+@pytest.mark.parametrize("grid", [
+    Affine(10, 0, 600_000, 0, -10, 1_500_000), Affine(3, 4, 600_000, 4, -3, 1_500_000), Affine(1e-4, 0, 7, 0, -1e-4, 9),
+])  # fmt: skip
+def test_grids_share_their_pixels_where_they_are_whole_pixels_apart(grid):
+    for across, down, shared in [(0, 0, True), (-3, 40, True), (1e-5, 5, True), (0.5, 0, False), (2, 0.01, False)]:
+        moved = grid @ Affine.translation(across, down)
+        assert _on_grid(tuple(grid)[:6], tuple(moved)[:6]) is shared
+    for other in (grid @ Affine.scale(2), grid @ Affine.rotation(1), grid @ Affine.scale(1, -1)):
+        assert not _on_grid(tuple(grid)[:6], tuple(other)[:6])
