@@ -159,8 +159,8 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
         """Do as TorchGeo's, but look up the index's bounds, which takes half a millisecond, only for open slices."""
         given = (index,) if isinstance(index, slice) else tuple(index)
         if len(given) != 3 or any(axis.start is None or axis.stop is None for axis in given):  # noqa: PLR2004 - x, y, t
-            whole: tuple[slice, slice, slice] = super()._disambiguate_slice(index)
-            return whole
+            resolved: tuple[slice, slice, slice] = super()._disambiguate_slice(index)
+            return resolved
         x, y, t = (
             slice(axis.start, axis.stop, step if axis.step is None else axis.step)
             for axis, step in zip(given, (*self.res, 1), strict=True)

@@ -219,8 +219,8 @@ def _area(crs: str, bounds: tuple[float, float, float, float]) -> str | None:
     Returns
     -------
     str or None
-        West, south, east and north in degrees, as GDAL reckons them: of the corners, on the CRS's own datum; None
-        where they cannot be told, and GDAL shall find out for itself.
+        West, south, east and north of the corners, in degrees on the CRS's own datum; None where they cannot be told:
+        then GDAL takes the place of the window.
     """
     known = pyproj.CRS.from_user_input(crs)
     geographic = known.geodetic_crs
