@@ -93,6 +93,7 @@ def write_job(scenario: Scenario, paths: list[Path], base: str, refs: Path, wher
         "base": base,
         "local": scenario.local,
         "files": [path.name for path in paths],
+        "served": str(paths[0].parent),
         "windows": windows(scenario),
         "batch": scenario.batch,
         "refs": str(refs),

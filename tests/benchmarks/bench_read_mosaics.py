@@ -155,7 +155,7 @@ def measure(name: str, data: Path, runs: int) -> list[str]:
         refs = data / f"mosaic_{name}.refs"
         build(scenes, url, refs, clouds=shape["clouds"])
         job = {"base": url, "refs": str(refs), "scenes": scenes, "corner": corner, "window": shape["window"],
-               "clouds": shape["clouds"], "all": False, "size": SIZE}  # fmt: skip
+               "clouds": shape["clouds"], "all": False, "size": SIZE, "served": str(directory)}  # fmt: skip
         path = data / f"mosaic_{name}.json"
         path.write_text(json.dumps(job))
         for _ in range(runs):
@@ -177,7 +177,8 @@ def measure_growth(directory: Path, data: Path, runs: int) -> list[str]:
             scenes = shape["scenes"][:count]
             build(scenes, url, refs, clouds=False)
             job = {"base": url, "refs": str(refs), "scenes": scenes, "corner": window_of("many", scenes, 600),
-                   "window": shape["window"], "clouds": False, "all": True, "size": 600}  # fmt: skip
+                   "window": shape["window"], "clouds": False, "all": True, "size": 600,
+                   "served": str(directory)}  # fmt: skip
             jobs[count].write_text(json.dumps(job))
         peaks: dict[int, list[float]] = {count: [] for count in MANY}
         for _ in range(runs):

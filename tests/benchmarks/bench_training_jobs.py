@@ -70,6 +70,7 @@ def prepare(name: str, root: Path, url: str | None) -> dict:
     rr.build(items, root / f"{name}.refs", overwrite=True)
     built = time.perf_counter() - begin
     job = {"name": name, "refs": str(root / f"{name}.refs"), "files": base or f"{directory}/", "build": built}
+    job["served"] = str(directory)
     return {**job, "title": shape["title"]} if "title" in shape else job
 
 
@@ -176,7 +177,7 @@ def measure(job: dict) -> dict:
     shape = SHAPES[job["name"]]
     make = our_dataset if job["who"] == "ours" else torchgeo_dataset
     make_environment()
-    settle()
+    settle(Path(job["served"]).glob("*.tif"))
     begin = time.perf_counter()
     dataset = make(job, shape)
     opening = time.perf_counter() - begin

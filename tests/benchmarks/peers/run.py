@@ -27,7 +27,7 @@ def main(peer: str, path: str) -> None:
     module, warm = importlib.import_module(peer), importlib.import_module("warm")
     job = json.loads(Path(path).read_text())
     prepared = module.prepare(job)
-    warm.settle()
+    warm.settle(Path(job["served"]).glob("*.tif"))
     before = peak_memory(reset=True)
     begin, busy = time.perf_counter(), time.process_time()
     arrays = module.read(job, prepared)
