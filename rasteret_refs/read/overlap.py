@@ -24,6 +24,8 @@ _SAMPLES = 21
 _NEAR = 0.05
 """Of a whole number."""
 _POLES = (90.0, -90.0)
+_DEGREES = "+proj=pipeline +step +proj=axisswap +order=2,1 +step +proj=unitconvert +xy_in=deg +xy_out=rad +step "
+"""What begins PROJ's way from a geographic CRS of EPSG, latitude first, to a projection of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,4 +192,27 @@ def transformer(source: pyproj.CRS, target: pyproj.CRS) -> pyproj.Transformer:
 
 @lru_cache(maxsize=256)
 def _transformer(source: str, target: str) -> pyproj.Transformer:
+    direct = _direct(pyproj.CRS(source), pyproj.CRS(target))
+    if direct is not None:
+        return pyproj.Transformer.from_pipeline(direct)
     return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
+def _direct(source: pyproj.CRS, target: pyproj.CRS) -> str | None:
+    """Give the way between two projections of one geodetic CRS: back to longitude and latitude, and forth.
+
+    It is the very one that PROJ finds, whose search through all operations takes 2.4 ms for each pair of UTM zones,
+    and 4.4 for the first.
+    """
+    if not source.type_name == target.type_name == "Projected CRS" or source.geodetic_crs != target.geodetic_crs:
+        return None
+    back, forth = _projection(source), _projection(target)
+    return None if back is None or forth is None else f"+proj=pipeline +step +inv {back} +step {forth}"
+
+
+def _projection(crs: pyproj.CRS) -> str | None:
+    """Give PROJ's step from degrees to metres, where there is just one, for x and y in this order."""
+    operation = crs.coordinate_operation
+    steps = None if operation is None else operation.to_proj4()
+    before, degrees, projection = (steps or "").partition(_DEGREES)  # nothing for a method that PROJ does not have
+    return projection if degrees and not before and "+step" not in projection else None
