@@ -19,9 +19,7 @@ _LEAST = 48 * 1024
 """Bytes: headers, of which builds keep parts, are smaller, and would keep their slab."""
 _ALIGNED = 64
 _SPARE = 4
-"""Slabs kept for bodies to come, at most."""
-_AHEAD = 2
-"""Slabs made ready for bodies on their way, at most: others are used again by then."""
+"""Slabs kept for bodies to come, and made ready for those on their way, at most."""
 
 
 def huge(nbytes: int) -> npt.NDArray[np.uint8]:
@@ -60,7 +58,7 @@ class Room:
     def preparing(self, nbytes: int) -> Iterator[None]:
         """Touch memory for so many bytes of bodies on their way, a page each time: some take milliseconds."""
         missing = nbytes - (len(self._slab) - self._used) - len(self._spare) * _SLAB
-        while missing > 0 and len(self._spare) < _AHEAD:
+        while missing > 0 and len(self._spare) < _SPARE:
             memory = huge(_SLAB)
             for page in range(0, min(missing, _SLAB), HUGE_PAGE):
                 memory[page] = 0

@@ -342,8 +342,8 @@ def test_room_is_made_ready_for_what_is_on_its_way_and_no_more(monkeypatch):
     assert np.shares_memory(np.frombuffer(room.take(1_000_000), np.uint8), made[0])
     assert not list(room.preparing(2_000_000))  # there is as much left in the slab
     assert len(made) == 1
-    assert len(list(room.preparing(500_000_000))) == 8
-    assert len(made) == 3
+    assert len(list(room.preparing(500_000_000))) == 16
+    assert len(made) == 5
 
 
 def test_room_that_is_being_made_ready_is_nobodys_yet():
