@@ -156,26 +156,27 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
         return f"{name}#{row}" if name in self._repeated else name
 
     def _disambiguate_slice(self, index: Any) -> tuple[slice, slice, slice]:
-        """Do as TorchGeo's, but look up the index's bounds, which takes half a millisecond, only for open slices."""
+        """Do as TorchGeo's, but look up no more bounds of the index than the slice leaves open: they take long."""
         given = (index,) if isinstance(index, slice) else tuple(index)
-        if len(given) != 3 or any(axis.start is None or axis.stop is None for axis in given):  # noqa: PLR2004 - x, y, t
+        if not 2 <= len(given) <= 3 or any(_is_open(axis) for axis in given[:2]):  # noqa: PLR2004 - x, y and perhaps t
             resolved: tuple[slice, slice, slice] = super()._disambiguate_slice(index)
             return resolved
-        x, y, t = (
-            slice(axis.start, axis.stop, step if axis.step is None else axis.step)
-            for axis, step in zip(given, (*self.res, 1), strict=True)
-        )
-        return x, y, t
+        x, y, t = *given[:2], given[2] if len(given) > 2 else slice(None)  # noqa: PLR2004 - as above
+        if _is_open(t):
+            times = self.index.index
+            start = times.left.min() if t.start is None else t.start
+            t = slice(start, times.right.max() if t.stop is None else t.stop, t.step)
+        across, down = self.res
+        return _stepped(x, across), _stepped(y, down), _stepped(t, 1)
 
-    def _window(self, index: Any) -> Window:
-        """Resolve a slice to a window and the scenes in it, as TorchGeo's `RasterDataset` does."""
-        x, y, t = self._disambiguate_slice(index)
+    def _window(self, x: slice, y: slice, t: slice) -> Window | None:
+        """Find the scenes in a slice, as TorchGeo's `RasterDataset` does; None where there are none."""
         during = self.index.index.overlaps(pd.Interval(t.start, t.stop))
         rows = np.flatnonzero(during)[:: t.step]
-        box = shapely.box(x.start, y.start, x.stop, y.stop)
-        rows = rows[shapely.intersects(self.index.geometry.array[rows], box)]
+        boxes = np.asarray(self.index.geometry.array)[rows]
+        rows = rows[shapely.intersects(boxes, shapely.box(x.start, y.start, x.stop, y.stop))]
         if not len(rows):
-            raise IndexError(f"index: {index} not found in dataset with bounds: {self.bounds}")
+            return None
         keys = self._keys().array[rows]
         return Window(
             x=(float(x.start), float(x.stop)),
@@ -199,12 +200,15 @@ class CollectionDataset(_Batched, GeoDataset):  # type: ignore[misc] # TorchGeo 
 
     def requests(self, index: Any) -> Requests[Sample]:
         """Plan the window's pixels, and make tensors of them."""
-        window = self._window(index)
+        resolved = self._disambiguate_slice(index)
+        window = self._window(*resolved)
+        if window is None:
+            raise IndexError(f"index: {index} not found in dataset with bounds: {self.bounds}")
         reads = self.ground.reads([window], self.crs, stacked=self.time_series)
         (pixels,) = yield from through(self.reader, reads)
         scenes = window.rows if self.time_series else window.rows[:1]
         sample: Sample = {
-            "bounds": self._slice_to_tensor(index),
+            "bounds": self._slice_to_tensor(resolved),
             "transform": torch.tensor(from_origin(window.x[0], window.y[1], *window.res)),
             "scene": torch.tensor(scenes, dtype=torch.int64),
         }
@@ -259,6 +263,14 @@ class CollectionUnion(_Batched, UnionDataset):  # type: ignore[misc] # as above
         if not samples:
             raise IndexError(f"index: {index} not found in dataset with bounds: {self.bounds}")
         return self._finished(self.collate_fn(samples))
+
+
+def _is_open(axis: slice) -> bool:
+    return axis.start is None or axis.stop is None
+
+
+def _stepped(axis: slice, step: Any) -> slice:
+    return axis if axis.step is not None else slice(axis.start, axis.stop, step)
 
 
 def _color_map(arrays: Sequence[ReferencedArray]) -> Any:

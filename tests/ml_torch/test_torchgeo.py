@@ -158,6 +158,8 @@ def test_slices_may_be_partial_stepped_or_empty(made):
             (slice(None), slice(None), slice(start, stop)), (slice(None), slice(None), slice(None, None, 2)),
             (slice(600_000, 601_000, 20), slice(1_498_000, 1_499_000, 20)) if series is None else slice(None),
             (slice(599_000, 600_500), slice(1_499_000, 1_500_700)),
+            *((slice(600_000, 601_000), slice(1_498_000, 1_499_000), t)
+              for t in (slice(start, None), slice(None, stop), slice(start, stop), slice(None, None, 2))),
         ]:  # fmt: skip
             same(ours[index], other[index])
         with pytest.raises(IndexError, match="not found in dataset"):
